@@ -63,7 +63,7 @@ class Visit:
 
     demo: Demo
     browser: Browser
-    pictures: Path
+    pictures: Path | None
     problems: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
     _contexts: list[BrowserContext] = field(default_factory=list)
@@ -86,11 +86,12 @@ class Visit:
         return page
 
     def picture(self, page: Page, name: str) -> None:
-        """Keep a picture of the whole page as output of the tests: in PICTURES, or among pytest's temporary files."""
-        page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+        """Keep a picture of the whole page in PICTURES, if somebody wants to look at it."""
+        if self.pictures:
+            page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
 
     def check(self, page: Page, name: str) -> None:
-        """Check that axe finds nothing and nothing has to be scrolled sideways, and keep a picture."""
+        """Check that axe finds nothing and nothing has to be scrolled sideways, and keep a picture if one is wanted."""
         self.picture(page, name)
         fits(page)
         assert axe(page) == []
@@ -144,14 +145,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder for pictures: PICTURES if that is set."""
+def pictures() -> Path | None:
+    """Return the folder for pictures, PICTURES, if that is set."""
     named = os.environ.get("PICTURES")
-    return Path(named) if named else tmp_path_factory.mktemp("pictures")
+    return Path(named) if named else None
 
 
 @pytest.fixture
-def console(demo: Demo, browser: Browser, pictures: Path) -> Iterator[Visit]:
+def console(demo: Demo, browser: Browser, pictures: Path | None) -> Iterator[Visit]:
     """Return the console before a browser; afterwards nothing may have been complained of."""
     visit = Visit(demo, browser, pictures)
     yield visit

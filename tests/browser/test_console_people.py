@@ -27,7 +27,7 @@ class Crowd:
 
 
 @pytest.fixture(scope="module")
-def crowd(demo: Demo, browser: Browser, pictures: Path) -> Iterator[Crowd]:
+def crowd(demo: Demo, browser: Browser, pictures: Path | None) -> Iterator[Crowd]:
     visit = Visit(demo, browser, pictures)
     pages = {name: somebody(visit, name) for name in (*(button for button, _ in DECISIONS), STAFF)}
     for name, page in pages.items():

@@ -1,11 +1,13 @@
 """The bundle on one machine starts functions as the cloud does, and keeps them up."""
 
+import compileall
 import os
 import re
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -44,9 +46,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> Iterato
         "PYTHONPATH": "/nowhere",
         "HOME": "/nowhere",
     }
-    with Bundle(
-        root / "data", 0, environment, repository=a_repository(root / "repository"), say=said.append
-    ) as bundle:
+    repository = a_repository(root / "repository")
+    compileall.compile_dir(repository / "shared", quiet=1)
+    with Bundle(root / "data", 0, environment, repository=repository, say=said.append) as bundle:
         yield bundle
 
 
@@ -88,6 +90,15 @@ def test_every_function_finds_the_same_database(bundle: Bundle) -> None:
     worker = environment_at(bundle.workers["backstage_worker"] + "/")
     assert hello["STORE"] == worker["STORE"] == bundle.environment["STORE"]
     assert Path(hello["STORE"].removeprefix("sqlite:")).is_absolute()
+
+
+def test_a_function_starts_with_what_is_compiled_of_its_source_already(bundle: Bundle) -> None:
+    folder = bundle.logs.parents[1]
+    compiled = Path(cache_from_source("shared/greeting.py"))
+    there = (folder / "repository" / compiled).read_bytes()
+    assert (folder / "data/staged/hello" / compiled).read_bytes() == there
+    # A copy that was compiled anew would name another file.
+    assert str(folder / "repository/shared/greeting.py").encode() in there
 
 
 def test_a_killed_function_comes_back_on_its_port(bundle: Bundle, said: list[str]) -> None:
