@@ -11,6 +11,7 @@ An import of which Klaviyo or Omneo cannot tell holds up no other one, and its o
 
 import logging
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -157,24 +158,29 @@ class SyncImportEnds:
 
             # Else nobody knows who was refused, and everybody counts as refused.
             is_known = len(refused) < len(one.rows)
+            turns = {row.profile_id.casefold() for row in free}
 
-            def end(row: Sent) -> bool | WaitError:
-                is_again = row.klaviyo_id in refused
+            def end(row: Sent) -> bool:
+                return self._end(row, one, is_again=row.klaviyo_id in refused)
+
+            def end_strangely(row: Sent, whose: KlaviyoProfile | WaitError | None) -> bool | WaitError:
+                if isinstance(whose, WaitError):
+                    return whose
+                is_written = not (is_known and row.klaviyo_id in refused)
                 try:
-                    return self._end(
-                        row,
-                        one,
-                        held.get(row.klaviyo_id),
-                        is_again=is_again,
-                        is_refused=is_again and is_known,
-                    )
+                    self._sync_whose_it_is(row, one, whose, turns, is_written=is_written)
                 except WaitError as error:
                     return error
+                return self._end(row, one, is_again=True)
 
-            ends = self.many.each(end, rows)
-            left = {
-                row.profile_id for row, ended in zip(rows, ends, strict=True) if isinstance(ended, WaitError)
-            }
+            theirs = [row for row in rows if _is_theirs(row, held.get(row.klaviyo_id))]
+            others = [row for row in rows if row not in theirs]
+            ends: list[bool | WaitError] = [*self.many.each(end, theirs)]
+            found = self.many.each(lambda row: self._whose(row, held.get(row.klaviyo_id)), others)
+            # One after the other, and last: what this notes about somebody must not be lost.
+            ends += map(end_strangely, others, found)
+            pairs = zip([*theirs, *others], ends, strict=True)
+            left = {row.profile_id for row, ended in pairs if isinstance(ended, WaitError)}
             self._imports.settle(self._tenant.name, one.id, {row.profile_id for row in free} - left)
         troubles += [ended for ended in ends if isinstance(ended, WaitError)]
         return sum(ended is True for ended in ends)
@@ -205,21 +211,16 @@ class SyncImportEnds:
             if not cursor:
                 return
 
-    def _end(
-        self, row: Sent, one: SyncImport, held: KlaviyoProfile | None, *, is_again: bool, is_refused: bool
-    ) -> bool:
+    def _end(self, row: Sent, one: SyncImport, *, is_again: bool) -> bool:
         """Finish the sync of one person, whose turn is held; return whether it is done.
 
-        `is_again` says that the import did not surely write the person, `is_refused` that it surely did not.
+        `is_again` says that the import did not surely write the person.
         """
         store, name = SyncedProfiles.of(self._services), self._tenant.name
         synced = store.find(name, row.profile_id)
         if synced.deleted_at is not None:
             self._delete_again(row, synced)
             return False
-        if held is None or held.external_id.casefold() != row.profile_id.casefold():
-            self._sync_whose_it_is(row, one, held, is_written=not is_refused)
-            is_again = True
         if is_again or mark_of(synced) != row.mark or self._is_on_the_desk(row):
             is_there = (synced.account, synced.klaviyo_id) == (one.account, row.klaviyo_id)
             # A sync meanwhile did not know the values that the import fills, and could not clear them.
@@ -241,49 +242,52 @@ class SyncImportEnds:
         )
         services.queue.put(again, self._tenant)
 
-    def _sync_whose_it_is(
-        self, row: Sent, one: SyncImport, held: KlaviyoProfile | None, *, is_written: bool
-    ) -> None:
-        """Sync the person whose Klaviyo profile the import may have written instead, because the profile was merged or taken over.
-
-        Raises:
-            WaitError: Klaviyo cannot tell now whose it is, or another job holds that person's turn.
-        """
+    def _whose(self, row: Sent, held: KlaviyoProfile | None) -> KlaviyoProfile | WaitError | None:
+        """Return the Klaviyo profile that the import may have written, because the person's was merged or taken over."""
         try:
-            found = held or self._services.klaviyo(self._tenant).profile(row.klaviyo_id)
+            return held or self._services.klaviyo(self._tenant).profile(row.klaviyo_id)
+        except WaitError as error:
+            return error
         except RefusedError as error:
             logs.write(logging.WARNING, "Klaviyo refuses to show a profile", reason=str(error))
-            return
-        holder = read_omneo_id(found.external_id) if found is not None else ""
-        if found is not None and holder and holder != row.profile_id.casefold():
-            if is_written:
-                self._note_filled_for(holder, found.id, row)
-            self._sync(holder)
-            self._forget_the_erased([holder], one)
+            return None
 
-    def _note_filled_for(self, holder: str, klaviyo_id: str, row: Sent) -> None:
-        """Note that a person's Klaviyo profile may hold another's values: then the sync clears those that the person has not in Omneo.
+    def _sync_whose_it_is(
+        self,
+        row: Sent,
+        one: SyncImport,
+        found: KlaviyoProfile | None,
+        turns: Collection[str],
+        *,
+        is_written: bool,
+    ) -> None:
+        """Sync the person whose Klaviyo profile the import may have written instead.
+
+        `turns` are the people whose turns this run holds. `is_written` is False if the import has surely not written the profile.
 
         Raises:
             WaitError: another job holds that person's turn.
         """
+        holder = read_omneo_id(found.external_id) if found is not None else ""
+        if found is not None and holder and holder != row.profile_id.casefold():
+            if is_written:
+                with nullcontext() if holder in turns else turn_at(holder, self._tenant, self._services):
+                    self._note_filled_for(holder, found.id, row)
+            self._sync(holder)
+            self._forget_the_erased([holder], one)
+
+    def _note_filled_for(self, holder: str, klaviyo_id: str, row: Sent) -> None:
+        """Note that a person's Klaviyo profile may hold another's values: then the sync clears those that the person has not in Omneo."""
         store, name, account = (
             SyncedProfiles.of(self._services),
             self._tenant.name,
             self._tenant.klaviyo_account_id,
         )
-        with turn_at(holder, self._tenant, self._services):
-            known = store.find(name, holder)
-            if known.deleted_at is not None:
-                return
-            ours = (
-                known
-                if known.account == account
-                else replace(known, klaviyo_id="", filled=frozenset(), left={})
-            )
-            filled = ours.filled | row.filled
-            noted = replace(ours, account=account, klaviyo_id=ours.klaviyo_id or klaviyo_id, filled=filled)
-            store.fill(name, holder, noted)
+        known = store.find(name, holder)
+        if known.deleted_at is not None:
+            return
+        ours = known if known.account == account else SyncedProfile(account, klaviyo_id)
+        store.fill(name, holder, replace(ours, filled=ours.filled | row.filled))
 
     def _is_on_the_desk(self, row: Sent) -> bool:
         name = self._tenant.name
@@ -354,3 +358,8 @@ class SyncImportEnds:
     @property
     def _imports(self) -> SyncImports:
         return SyncImports.of(self._services)
+
+
+def _is_theirs(row: Sent, held: KlaviyoProfile | None) -> bool:
+    """Return whether the Klaviyo profile that an import was to write is still the person's."""
+    return held is not None and held.external_id.casefold() == row.profile_id.casefold()

@@ -28,6 +28,7 @@ from shared.profiles.packing import pack_soon
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.profiles.waiting import hashes
 from shared.storage.sqlite import SqliteDocuments
+from shared.tenants.settings import TenantSettings, Unset
 from shared.worker.delivery import deliver
 from tests.bench.counting import READS, WRITES, CountingDocuments
 from tests.bench.measures import Aim, Count, Finding, Note
@@ -56,7 +57,12 @@ class _Stage:
         vars(self.services)["documents"] = CountingDocuments(self.documents, self.counts)
         vars(self.services)["queue"] = self.queue
         sandbox.omneo.tenant(TENANT, token=OMNEO_TOKEN, signing_secret=SIGNING_SECRET)
-        self.services.tenants.create(a_tenant(TENANT, clock(), ledger_key=new_ledger_key()))
+        # Nobody is asked for a consent: some minutes after such a call a look reads Omneo too, throttled or not.
+        settings = TenantSettings(
+            task_queue_name=TENANT, email_consent_unset=Unset.LEAVE, sms_consent_unset=Unset.LEAVE
+        )
+        made = a_tenant(TENANT, clock(), ledger_key=new_ledger_key(), settings=settings)
+        self.services.tenants.create(made)
         tokens = TokenAnswer.model_validate(sandbox.klaviyo.install(ACCOUNT).to_json())
         account = Account(id=ACCOUNT)
         self.tenant = connect(TENANT, tokens, tenants=self.services.tenants, now=clock(), account=account)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.sandbox.klaviyo.errors import Problem
 from shared.direction import Direction
 from shared.erasure.erase import erase
 from shared.installation.uninstall import uninstall
@@ -19,6 +20,7 @@ from shared.profiles.calls import sync_id
 from shared.receipts import Fate, Receipts
 from shared.resync import syncs_in_bulk
 from shared.resync.rules.run import State
+from shared.resync.sync_imports import SyncImports
 from shared.resync.syncs_in_bulk import sweep_imports
 from shared.traffic.rules.counts import Row, What
 from shared.traffic.traffic import Traffic
@@ -59,6 +61,15 @@ def test_many_that_wait_go_in_one_import_and_arrive(shop: Whole, ids: list[str])
     assert under_way(shop) == set()
     shop.settle()
     assert shop.world.dead_jobs() == []
+
+
+def test_an_import_does_not_wait_for_the_rest_that_let_syncs_wait(shop: Whole, ids: list[str]) -> None:
+    rest(shop, 300)
+    for id in ids:
+        shop.change(id, first_name="Canary")
+    began = shop.world.clock()
+    until_imported(shop)
+    assert shop.world.clock() - began < timedelta(seconds=45)
 
 
 def test_few_that_wait_go_by_themselves(shop: Whole, ids: list[str]) -> None:
@@ -330,6 +341,41 @@ class TestMeanwhile:
         owned = [one for one in shop.klaviyo.profiles(ACCOUNT) if one.id == held.id]
         assert [one.attributes["first_name"] for one in owned] == ["Heir"]
 
+    def test_what_another_takes_over_keeps_no_value_that_only_the_former_owner_has(
+        self, shop: Whole, ids: list[str]
+    ) -> None:
+        change_all(shop, ids, last_name="Canary")
+        until_imported(shop)
+        held, heir = shop.of(ids[0]), customer(shop, 9, tells=False)
+        shop.omneo.change_profile(TENANT, ids[0], tells=False, email="canary-else@example.org")
+        held.attributes["external_id"] = heir
+        shop.omneo.change_profile(TENANT, heir, tells=False, email="canary-0@example.org")
+        shop.hush()
+        shop.world.work(JOB_SECONDS)
+        assert held.attributes["last_name"] == "Canary"
+        pass_by(shop)
+        shop.settle()
+        assert held.attributes["external_id"] == heir
+        assert not held.attributes.get("last_name")
+
+    def test_what_is_collected_of_another_stays_if_the_import_was_refused(
+        self, shop: Whole, ids: list[str]
+    ) -> None:
+        change_all(shop, ids, last_name="Canary")
+        until_imported(shop)
+        held, heir = shop.of(ids[0]), customer(shop, 9, tells=False)
+        shop.omneo.change_profile(TENANT, ids[0], tells=False, email="canary-else@example.org")
+        held.attributes |= {"external_id": heir, "last_name": "Canary-Heir"}
+        shop.omneo.change_profile(TENANT, heir, tells=False, email="canary-0@example.org")
+        shop.hush()
+        (job,) = shop.klaviyo._account(ACCOUNT).jobs.values()
+        job.unfit = {
+            index: Problem("refused", "") for index, row in enumerate(job.rows) if row["id"] == held.id
+        }
+        pass_by(shop)
+        shop.settle()
+        assert held.attributes["last_name"] == "Canary-Heir"
+
     def test_a_run_over_the_whole_base_waits_for_the_import(self, shop: Whole, ids: list[str]) -> None:
         change_all(shop, ids)
         until_imported(shop)
@@ -372,6 +418,37 @@ class TestTroubles:
         assert len(rows(shop)) == 15
         assert [name_of(shop, id) for id in ids] == ["Canary"] * 5
 
+    def test_nobody_is_read_for_an_import_while_klaviyo_takes_none(self, shop: Whole, ids: list[str]) -> None:
+        change_all(shop, ids)
+        rest(shop, 60, Endpoint.BULK_IMPORT)
+        shop.forget_calls()
+        run(shop)
+        assert shop.omneo_calls() == []
+        pass_by(shop)
+        assert len(rows(shop)) == 5
+
+    def test_who_was_read_before_omneo_throttles_goes_all_the_same(
+        self, shop: Whole, ids: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(syncs_in_bulk, "READ_AT_ONCE", 4)
+        change_all(shop, ids)
+        last = [*waiting(shop)][-1]
+        shop.omneo.fail(1, match=f"GET /{TENANT}/api/v3/profiles/{last}", status=429)
+        run(shop)
+        assert len(rows(shop)) == 4
+        assert {*waiting(shop)} == {last}
+        assert not waiting(shop)[last].alone
+
+    def test_no_other_import_is_asked_for_after_one_whose_answer_is_lost(
+        self, shop: Whole, ids: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(syncs_in_bulk, "MOST_IN_ONE", 2)
+        monkeypatch.setattr(packing, "MANY", 1)
+        change_all(shop, ids)
+        shop.klaviyo.fail(10, match=f"POST {IMPORTS}", status=503)
+        run(shop)
+        assert len(rows(shop)) == 2
+
     def test_people_of_an_import_whose_answer_is_lost_are_synced_at_once_and_once_more(
         self, shop: Whole, ids: list[str]
     ) -> None:
@@ -410,6 +487,59 @@ class TestTroubles:
         pass_by(shop, 50)
         assert under_way(shop) == set()
         assert name_of(shop, ids[0]) == "Janet"
+
+    def test_who_is_changed_after_an_import_was_let_go_does_not_wait_for_it(
+        self, shop: Whole, ids: list[str]
+    ) -> None:
+        shop.klaviyo.consent.job_seconds = 1e6
+        change_all(shop, ids)
+        until_imported(shop)
+        pass_by(shop, 18)
+        change_all(shop, ids, first_name="Janet")
+        pass_by(shop, 3)
+        assert [name_of(shop, id) for id in ids] == ["Janet"] * 5
+
+    def test_one_import_that_cannot_be_looked_at_holds_up_no_other(
+        self, shop: Whole, ids: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(syncs_in_bulk, "MOST_IN_ONE", 3)
+        monkeypatch.setattr(packing, "MANY", 1)
+        change_all(shop, ids)
+        until_imported(shop)
+        first = min(SyncImports.of(shop.world.services).all(TENANT), key=lambda one: one.begun_at)
+        shop.klaviyo.fail(10_000, match=f"GET {IMPORTS}/{first.job}", status=503)
+        shop.world.work(JOB_SECONDS)
+        pass_by(shop)
+        assert under_way(shop) == {row.profile_id for row in first.rows}
+        assert waiting(shop) == {}
+
+    def test_who_is_not_accounted_for_is_synced_alone(self, shop: Whole, ids: list[str]) -> None:
+        change_all(shop, ids)
+        until_imported(shop)
+        (job,) = shop.klaviyo._account(ACCOUNT).jobs.values()
+        job.rows = job.rows[:3]
+        pass_by(shop)
+        assert [name_of(shop, id) for id in ids] == ["Canary"] * 5
+
+    def test_errors_on_pages_without_end_are_not_read_for_ever(self, shop: Whole, ids: list[str]) -> None:
+        change_all(shop, ids)
+        until_imported(shop)
+        account = shop.klaviyo._account(ACCOUNT)
+        account.forget(account.profiles[shop.of(ids[0]).id])
+        match = f"GET {IMPORTS}/*/import-errors*"
+        for number in range(20):
+            link = f"https://a.klaviyo.com/api?page%5Bcursor%5D={number}"
+            shop.klaviyo.fail(1, match=match, status=200, body={"data": [], "links": {"next": link}})
+        pass_by(shop)
+        assert len(shop.klaviyo.faults.ordered()) == 19
+        assert [name_of(shop, id) for id in ids] == ["Canary"] * 5
+
+    def test_the_note_of_an_import_outlives_every_job_of_the_queue(self, shop: Whole, ids: list[str]) -> None:
+        change_all(shop, ids)
+        until_imported(shop)
+        (note,) = shop.world.services.documents.find(f"tenants/{TENANT}/sync_imports")
+        expiry: Any = note.fields["expire_at"]
+        assert expiry - shop.world.clock() > timedelta(days=31)
 
     def test_an_import_that_never_ends_is_followed_for_a_day(self, shop: Whole, ids: list[str]) -> None:
         shop.klaviyo.consent.job_seconds = 1e6
