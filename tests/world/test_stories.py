@@ -652,6 +652,14 @@ STORIES: dict[str, Plan] = {
         acts=(act(5.8, "k.subscribe", "email", told=(107061.9,)), act(8.6, "p.merge", "", who=1)),
         landings=(4.0,),
     ),
+    "she opts in with a stamp ahead, and unsubscribes, and both are told when the stamp lies ahead no more": Plan(
+        people=(OUT,),
+        acts=(
+            act(458.2, "o.in ahead", "email", 31337, told=(41002.0,)),
+            act(462.7, "k.unsubscribe", "email", told=(142255.7,)),
+        ),
+        landings=(7.1,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
