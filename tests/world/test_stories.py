@@ -660,6 +660,27 @@ STORIES: dict[str, Plan] = {
         ),
         landings=(7.1,),
     ),
+    "her Klaviyo profile is deleted, and the process dies before it queues the first job of a resync": Plan(
+        acts=(act(148.1, "k.delete"),),
+        faults=(Fault(76311.2, "queue", "dies before"),),
+        landings=(6.6,),
+    ),
+    **{
+        f"two share an {what} for a moment, in which one opts out through the other's profile, told after {late} s": Plan(
+            people=(OUT, Beginning("in", "in")),
+            acts=(
+                act(61.7, f"p.share {what}", who=1),
+                act(66.5, out, channel, who=1, told=(late,)),
+                act(103, gives),
+            ),
+            landings=(11.1,),
+        )
+        for what, out, channel, gives in (
+            ("email", "k.suppress", "email", "p.give email"),
+            ("phone", "k.unsubscribe", "sms", "p.phone"),
+        )
+        for late in (2.0, 20.0, 300.0)
+    },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
