@@ -681,6 +681,11 @@ STORIES: dict[str, Plan] = {
         )
         for late in (2.0, 20.0, 300.0)
     },
+    "a merchant deletes her Klaviyo profile, and a repair asks for her consent to texts before a resync": Plan(
+        people=(Beginning("out", "in"),),
+        acts=(act(143.6, "op.repair"), act(55.6, "k.delete")),
+        landings=(26.6,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
