@@ -389,18 +389,17 @@ def _leave_to_heirs(outs: Mapping[Channel, Sequence[Decided]], way: ToOmneo, loo
     )
     texts, left = outs[Channel.SMS], way.memories[Channel.SMS].mailed
     if texts and (number := left or way.address(Channel.SMS)):
-        tell_sharers(
-            [one.at for one in texts],
-            number,
-            way.tenant,
-            way.services,
-            profile_id=way.profile.id,
-            traceparent=way.traceparent,
-        )
+        _share(number, texts, way)
     for note in FormerNumbers.of(way.services).given_up_by(way.tenant.name, look.id) if texts else ():
+        _share(note.number, [one for one in texts if one.at <= note.until], way)
         _leave(note.number, [one for one in texts if note.may_be_of_next(one.at, one.address)], way, look)
     if texts and left and way.address(Channel.SMS) != left:
         _leave(left, [one for one in texts if one.address != left], way, look)
+
+
+def _share(number: str, outs: Iterable[Decided], way: ToOmneo) -> None:
+    moments, id = [one.at for one in outs], way.profile.id
+    tell_sharers(moments, number, way.tenant, way.services, profile_id=id, traceparent=way.traceparent)
 
 
 def _leave_at_shown_number(outs: Sequence[Decided], way: ToOmneo, look: ProfileReadOnce) -> None:

@@ -1,16 +1,19 @@
 """The former owners of Klaviyo profiles that are gone, and of email addresses that a profile has given up.
 
 For days after that, Klaviyo may send events of decisions from before, and then neither side knows whose decision it was. Omneo held the id
-of the gone profile as an identity, until Klaviyo had a new profile of the same person.
+of the gone profile as an identity, until Klaviyo had a new profile of the same person. Profiles that have an email in Omneo which Klaviyo has
+with somebody else are noted too: an opt-out of that email may be theirs.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from shared.errors import DocumentExistsError
+from shared.consent.former_numbers import Sharer
+from shared.errors import DocumentExistsError, DocumentMissingError
 from shared.storage.documents import Documents, Value, delete_all
 
 if TYPE_CHECKING:
@@ -91,6 +94,44 @@ class FormerIdentities:
             if isinstance(since, datetime) and isinstance(until, datetime)
         ]
 
+    def note_shared(self, tenant: str, klaviyo_id: str, sharer: Sharer) -> bool:
+        """Remember that the Omneo profile has from now on the email that this Klaviyo profile of somebody else has, "" for none.
+
+        Return whether it had that of another before, or none.
+        """
+        id, with_whom, is_noted = sharer.profile_id, _id(klaviyo_id) if klaviyo_id else "", False
+        for row in self._documents.find(_collection(tenant), where={"shared_by": id}):
+            if row.fields["until"] is not None:
+                continue
+            is_same = row.fields["shared_with"] == with_whom
+            is_noted = is_noted or is_same
+            left: dict[str, Value] = {
+                "until": None if is_same else self._clock(),
+                "expire_at": self._clock() + KEPT,
+            }
+            with suppress(DocumentMissingError):  # forgotten in this very moment
+                self._documents.update(_collection(tenant), row.id, left)
+        if with_whom and not is_noted:
+            fields: dict[str, Value] = {
+                "profile": id,
+                "shared_by": id,
+                "shared_with": with_whom,
+                "since": sharer.since,
+                "until": None,
+            }
+            self._keep(tenant, _id(f"shared {with_whom} {id} {sharer.since.isoformat()}"), fields)
+        return bool(with_whom) and not is_noted
+
+    def sharers_of(self, tenant: str, klaviyo_id: str) -> list[Sharer]:
+        """Return who has, or had, an email in Omneo that the Klaviyo profile of somebody else has."""
+        found = self._documents.find(_collection(tenant), where={"shared_with": _id(klaviyo_id)})
+        rows = [(row.fields, row.fields["since"], row.fields["until"]) for row in found]
+        return [
+            Sharer(str(fields["profile"]), since, until if isinstance(until, datetime) else None)
+            for fields, since, until in rows
+            if isinstance(since, datetime)
+        ]
+
     def _keep(self, tenant: str, id: str, fields: dict[str, Value]) -> None:
         fields = {**fields, "expire_at": self._clock() + KEPT}
         try:
@@ -112,7 +153,12 @@ class FormerIdentities:
         known = self._documents.get(_collection(tenant), _id(klaviyo_id)) is not None
         if known:
             self._documents.delete(_collection(tenant), _id(klaviyo_id))
-        return known + self._forget_where(tenant, {"given_up_by": _id(klaviyo_id)})
+        of = _id(klaviyo_id)
+        return (
+            known
+            + self._forget_where(tenant, {"given_up_by": of})
+            + self._forget_where(tenant, {"shared_with": of})
+        )
 
     def _forget_where(self, tenant: str, where: Mapping[str, str]) -> int:
         count = 0

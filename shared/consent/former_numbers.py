@@ -58,14 +58,14 @@ class OptOut:
 
 @dataclass(frozen=True)
 class Sharer:
-    """An Omneo profile that may have had a number while Klaviyo had it with somebody else; `until` is None while it has."""
+    """An Omneo profile that may have had an address while Klaviyo had it with somebody else; `until` is None while it has."""
 
     profile_id: str
     since: datetime
     until: datetime | None = None
 
     def may_have_decided(self, at: datetime) -> bool:
-        """Return whether what was decided at the number then may be this profile's decision."""
+        """Return whether what was decided at the address then may be this profile's decision."""
         return self.since <= at and (self.until is None or at <= self.until)
 
 
@@ -139,8 +139,11 @@ class FormerNumbers:
         """Remember that the Omneo profile has got the number: it gets each later opt-out under the number."""
         self._keep(tenant, f"owner {number} {profile_id}", {"number": number, "owner": profile_id})
 
-    def note_shared(self, tenant: str, number: str, sharer: Sharer) -> None:
-        """Remember that the Omneo profile has from now on this number of those that Klaviyo has with somebody else, "" for none."""
+    def note_shared(self, tenant: str, number: str, sharer: Sharer) -> bool:
+        """Remember that the Omneo profile has from now on this number of those that Klaviyo has with somebody else, "" for none.
+
+        Return whether it had another before, or none.
+        """
         id, is_noted = sharer.profile_id, False
         for row in [*self._matching(tenant, {"shared_by": id})]:
             if row.fields["until"] is not None:
@@ -158,6 +161,7 @@ class FormerNumbers:
                 "until": None,
             }
             self._keep(tenant, f"shared {number} {id} {sharer.since.isoformat()}", fields)
+        return bool(number) and not is_noted
 
     def given_up_by(self, tenant: str, klaviyo_id: str) -> list[GivenUp]:
         """Return the numbers that the Klaviyo profile has given up."""

@@ -13,9 +13,10 @@ from shared.consent.former_identities import FormerIdentities
 from shared.consent.former_numbers import FormerNumbers, OptOut, Sharer, mark_of_number
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules import learning
+from shared.consent.rules import learning, whose
 from shared.consent.rules.decisions import Decided
-from shared.consent_events import Channel
+from shared.consent.rules.memory import Memory
+from shared.consent_events import Channel, Decision
 from shared.jobs.jobs import PullOptOut
 from shared.tenants.tenants import Tenant
 
@@ -32,17 +33,27 @@ def tell_heirs(
     profile_id: str = "",
     traceparent: str = "",
 ) -> None:
-    """Apply email opt-outs of a Klaviyo profile also to the present owner of an address that it had then; but not to `profile_id`, which
-    gets them anyway.
+    """Apply email opt-outs of a Klaviyo profile also to the present owner of an address that it had then, and to others who had the address
+    in Omneo then; but not to `profile_id`, which gets them anyway.
 
     Raises:
         QueueUnavailableError: not all were queued.
     """
-    told = list(outs)
-    for heir in FormerIdentities.of(services).heirs_of(tenant.name, klaviyo_id) if told else ():
-        theirs = [one.at for one in told if heir.may_have_decided(one.at, one.address)]
-        if theirs and heir.profile_id.casefold() != profile_id.casefold():
-            tell_heir(heir.profile_id, max(theirs), tenant, services, traceparent=traceparent)
+    told, notes = list(outs), FormerIdentities.of(services)
+    if not told:
+        return
+    theirs: dict[str, list[datetime]] = {}
+    for heir in notes.heirs_of(tenant.name, klaviyo_id):
+        theirs.setdefault(heir.profile_id, []).extend(
+            one.at for one in told if heir.may_have_decided(one.at, one.address)
+        )
+    for sharer in notes.sharers_of(tenant.name, klaviyo_id):
+        theirs.setdefault(sharer.profile_id, []).extend(
+            one.at for one in told if sharer.may_have_decided(one.at)
+        )
+    for id, moments in theirs.items():
+        if moments and id.casefold() != profile_id.casefold():
+            tell_heir(id, max(moments), tenant, services, traceparent=traceparent)
 
 
 def leave_at_number(
@@ -117,14 +128,32 @@ def tell_heir(
     services.queue.put(job, tenant)
 
 
-def share_number(
-    number: str, profile_id: str, tenant: Tenant, services: "Services", *, since: datetime
-) -> None:
-    """Remember which phone number of the Omneo profile Klaviyo has with somebody else, "" if none; the profile may have it since then."""
+def share_number(number: str, holder: str, sharer: Sharer, tenant: Tenant, services: "Services") -> None:
+    """Remember which phone number of the Omneo profile Klaviyo has with somebody else, the Omneo profile `holder`; "" where there is none.
+
+    Raises:
+        QueueUnavailableError: an opt-out of that number was not queued for the profile.
+    """
     if tenant.ledger_key is None:
         tenant = ensure_ledger_key(services.tenants, tenant.name)
     mark = mark_of_number(tenant, number) if number else ""
-    FormerNumbers.of(services).note_shared(tenant.name, mark, Sharer(profile_id, since))
+    if FormerNumbers.of(services).note_shared(tenant.name, mark, sharer):
+        _tell_known(Channel.SMS, holder, sharer, tenant, services)
+
+
+def share_email(klaviyo_id: str, holder: str, sharer: Sharer, tenant: Tenant, services: "Services") -> None:
+    """Do the same for an email that this Klaviyo profile has, "" where there is none."""
+    if FormerIdentities.of(services).note_shared(tenant.name, klaviyo_id, sharer):
+        _tell_known(Channel.EMAIL, holder, sharer, tenant, services)
+
+
+def _tell_known(channel: Channel, holder: str, sharer: Sharer, tenant: Tenant, services: "Services") -> None:
+    """Apply an opt-out that the holder of an address got before it was noted that another has the address too."""
+    memory = ConsentMemories.of(services).find(tenant.name, holder)[channel] if holder else Memory(channel)
+    outs = [one.at for one in whose.persons(memory) if one.decision is Decision.OPT_OUT]
+    theirs = [at for at in outs if sharer.may_have_decided(at)]
+    if theirs:
+        tell_heir(sharer.profile_id, max(theirs), tenant, services, channel=channel)
 
 
 def learn_of_number(

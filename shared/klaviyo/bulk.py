@@ -184,7 +184,11 @@ def _subscribed(person: Subscriber) -> dict[str, Any]:
     row = _row(
         person, lambda consent: {"consent": "SUBSCRIBED", "consented_at": _time(person.consents[consent])}
     )
-    return {**row, "id": person.id} if person.id else row
+    if person.id:
+        return {**row, "id": person.id}
+    # A new profile gets the email too: from the phone number alone, the sync of the person would not find it.
+    email = {"email": person.email} if person.email else {}
+    return {**row, "attributes": {**email, **row["attributes"]}}
 
 
 def _unsubscribed(person: Subscriber) -> dict[str, Any]:

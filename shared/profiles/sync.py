@@ -15,8 +15,8 @@ from typing import Any
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
-from shared.consent.former_numbers import GivenUp
-from shared.consent.heirs import learn_of_number, share_number
+from shared.consent.former_numbers import GivenUp, Sharer
+from shared.consent.heirs import learn_of_number, share_email, share_number
 from shared.consent.rules.held import Subject, opted_in_at
 from shared.consent.rules.step import Outcome, Step
 from shared.consent_events import Channel
@@ -154,9 +154,7 @@ class _Sync:
         if not known_id and (number := subjects[Channel.SMS].address):
             learn_of_number(number, subjects[Channel.SMS].klaviyo_id, id, tenant, services)
         if not known_id:
-            is_shared = imported.left_out.get("phone_number") is LeftOut.OF_ANOTHER
-            shared = str(plan.mapped.attributes["phone_number"]) if is_shared else ""
-            share_number(shared, id, tenant, services, since=self._giving_up.since)
+            self._note_shared(plan, imported)
         # Before the merge: Klaviyo has shown only her own consents.
         left = {Channel.EMAIL: imported.profile.email, Channel.SMS: imported.profile.phone_number}
         steps = self._compare(subjects, left=left)
@@ -181,6 +179,19 @@ class _Sync:
         if before.account == self.tenant.klaviyo_account_id and not plan.mapped.filled <= before.filled:
             filled = replace(before, filled=before.filled | plan.mapped.filled)
             SyncedProfiles.of(self.services).fill(self.tenant.name, self.job.profile_id, filled)
+
+    def _note_shared(self, plan: SyncPlan, imported: Imported) -> None:
+        """Note the addresses of hers that Klaviyo has with somebody else: an opt-out from one of them may be hers."""
+        sharer = Sharer(self.job.profile_id, since=self.job.accepted_at - CLOCKS_APART)
+        holders = {
+            name: owner.holder
+            for name, owner in (imported.verdict.owners if imported.verdict else {}).items()
+        }
+        shared = [name for name, why in imported.left_out.items() if why is LeftOut.OF_ANOTHER]
+        email = imported.owners["email"].id if "email" in shared else ""
+        number = str(plan.mapped.attributes["phone_number"]) if "phone_number" in shared else ""
+        share_email(email, holders.get("email", ""), sharer, self.tenant, self.services)
+        share_number(number, holders.get("phone_number", ""), sharer, self.tenant, self.services)
 
     def opt_out_meanwhile(self) -> None:
         """Apply the opt-outs of a profile that Klaviyo already has, while its import waits. An opt-out that fails is left to the sync."""

@@ -86,7 +86,10 @@ class NotSynced:
 
 @dataclass(frozen=True)
 class Asked:
-    """A consent to change in Klaviyo. `at` is the date of an opt-in, and `comms` are the fields that Omneo showed at `read_at`."""
+    """A consent to change in Klaviyo. `at` is the date of an opt-in, and `comms` are the fields that Omneo showed at `read_at`.
+
+    `email` is the person's, whatever the channel.
+    """
 
     profile_id: str
     step: Step
@@ -94,6 +97,7 @@ class Asked:
     at: datetime | None = None
     comms: Mapping[str, Any] = field(default_factory=dict)
     read_at: datetime | None = None
+    email: str = field(default="", repr=False)
 
 
 @dataclass
@@ -259,7 +263,8 @@ class Deciding:
         if self.options.sends_profiles and not subject.klaviyo_id:
             return  # Klaviyo does not have the profile: the sync that makes it asks for the consent as well
         findings.tell(candidate.id, f"{name}: {step.outcome.value} ({step.reason.value})")
-        findings.asked.append(Asked(candidate.id, step, subject, at, candidate.comms or {}, read_at))
+        comms, email = candidate.comms or {}, candidate.attribute("email")
+        findings.asked.append(Asked(candidate.id, step, subject, at, comms, read_at, email))
 
     def _joined_at(self, row: Row) -> datetime | None:
         joined = read_stamp(row.get("joined_at")) if self.options.undated is Undated.JOINED_DATE else None

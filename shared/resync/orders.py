@@ -63,7 +63,8 @@ _FIXES: Mapping[str, str] = {
 
 
 def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
-    """Begin a run and return it. A reconcile, or a repair, without `since` takes up where the last one that is done began.
+    """Begin a run and return it. A reconcile, or a repair, without `since` takes up where the last one that is done began. The same order
+    again, before any job has worked on its run, begins no other.
 
     Raises:
         NotInstalledError: there is no Klaviyo account to send to.
@@ -84,7 +85,11 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
         dry_run=order.dry_run,
         undated=order.undated_opt_ins,
     )
-    run = Resyncs.of(services).begin(tenant.name, services.new_id(), options)
+    runs = Resyncs.of(services)
+    # The same order again, before any job has worked on its run: the process may have died before it queued one.
+    before = runs.under_way(tenant.name)
+    is_again = before is not None and before.options == options and before.is_unheard
+    run = before if before is not None and is_again else runs.begin(tenant.name, services.new_id(), options)
     services.queue.put(next_job(tenant, run, services), tenant)
     return run
 

@@ -48,6 +48,11 @@ class Run:
         """Whether there are profiles to send, or imports to wait for."""
         return self.options.sends_profiles and (not self.sent.is_over or bool(self.imports))
 
+    @property
+    def is_unheard(self) -> bool:
+        """Whether no job has worked on it yet, as far as is known."""
+        return self.state is State.RUNNING and self.heard_at == self.started_at
+
     def is_worked_on_by(self, chain: str) -> bool:
         """Return whether a job of this chain is to go on with it."""
         return self.state is State.RUNNING and self.chain == chain

@@ -241,7 +241,7 @@ def _flat(rows: Sequence[Together]) -> list[Asked]:
 def _subscriber(row: Together) -> Subscriber:
     addresses = {one.step.consent.channel.value: _address(one) for one in row}
     return Subscriber(
-        email=addresses.get("email", ""),
+        email=addresses.get("email", row[0].email),
         phone_number=addresses.get("sms", ""),
         consents={one.step.consent: one.at for one in row},
         id=row[0].subject.klaviyo_id,

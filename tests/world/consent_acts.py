@@ -122,7 +122,10 @@ def in_omneo(world: SimulatedWorld, person: Person, act: Act) -> bool:
     world.before_omneo_change(person.omneo)
     world.omneo.change_profile(TENANT, person.omneo, tells=False, comms=comms)
     if is_seen:
-        person.decide(channel, Decision(now, way, "omneo", is_dated=not stamped, what=act.what))
+        decision = Decision(now, way, "omneo", is_dated=not stamped, what=act.what)
+        if stamped == "ahead":
+            decision.stamp, decision.stamped_at = stamp(now + act.how[1]), now + act.how[1]
+        person.decide(channel, decision)
     told = f"told after {', '.join(map(str, act.told))} s" if act.told else "never told"
     by = {"": "", "unstamped": ", without a stamp", "ahead": f", stamped {act.how[1:]} s ahead"}[stamped]
     world.note(f"{person.name} in Omneo: {way} {channel}{by} ({told})")

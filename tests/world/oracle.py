@@ -13,6 +13,7 @@ _WRITE = 4.0  # seconds that a write to Omneo may be on its way, with what was r
 _SAME = 5.0  # seconds within which two sign-ups in Klaviyo may be one
 _LANDS = 360.0  # seconds within which Klaviyo may carry out what we have asked for
 _MOVED = 8.0  # seconds after Klaviyo has another address on a profile in which nobody can tell of which of the two an act is: the answer is on its way, and clocks differ
+_AHEAD = 7.0  # seconds by which a stamp must lie ahead to be known for one that does: clocks differ
 _AT_ONCE = 12.0  # seconds after an act within which Omneo may show an older state of the person
 
 
@@ -34,10 +35,20 @@ class Decision:
     is_by_another: bool = False  # whether Klaviyo still had the address on the profile of another
     profile: str = ""  # of Klaviyo's, through which it was made
     handled_at: float | None = None  # when the work that brings Klaviyo's events of it to Omneo was done
+    stamp: str = ""  # where it lies ahead
+    stamped_at: float = 0.0  # the time of that stamp
+    is_seen_ahead: bool = False  # whether Omneo has shown or told us that stamp while it lay ahead
 
     def is_handled_after(self, at: float) -> bool:
         """Return whether nobody had brought it to Omneo by then."""
         return self.handled_at is None or self.handled_at > at
+
+    def seems_made_at(self) -> float:
+        """Return the time of its stamp if nobody can know that it was made before: neither a webhook nor a read showed the stamp while it
+        lay ahead. Else return its time. Omneo's `updated_at` of the profile would tell, if it is known to move with a change of consents
+        alone; where it does not, every opt-in would seem to lie ahead.
+        """
+        return self.stamped_at if self.stamp and not self.is_seen_ahead else self.at
 
     @property
     def is_silent(self) -> bool:
@@ -99,6 +110,14 @@ class Person:
         default_factory=list
     )  # opt-outs that we have written to Omneo: channel, at
 
+    def shown(self, text: bytes, at: float) -> None:
+        """Note that Omneo has shown or told us these profiles."""
+        if self.omneo.encode() not in text:
+            return
+        for row in (row for rows in self.decisions.values() for row in rows if row.stamp):
+            if at <= row.stamped_at - _AHEAD and row.stamp.encode() in text:
+                row.is_seen_ahead = True
+
     def decide(self, channel: str, decision: Decision) -> None:
         """Note a decision."""
         self.decisions[channel].append(decision)
@@ -122,8 +141,13 @@ class Person:
             may_be_in = is_email and (
                 any(at >= last.at for at in self.ins_of_others) or self._is_unseen_of(last)
             )
+            may_be_in = may_be_in or self._seems_in_since(channel, last.at)
             return {IN, OUT} if may_be_in else {OUT}
         return {IN, OUT} if self._may_not_count(channel, last, apart) else {IN}
+
+    def _seems_in_since(self, channel: str, at: float) -> bool:
+        ins = [row for row in self.decisions[channel] if row.way == IN and row.stamp]
+        return any(row.seems_made_at() >= at for row in ins)
 
     @property
     def ins_of_others(self) -> list[float]:
@@ -330,7 +354,9 @@ class Person:
             and not self.is_unseen(channel, row)
         ]
         newest = max(known, key=lambda row: row.at, default=None)
-        ins = [row.at for row in rows if row.way == IN] + (self.ins_of_others if channel == "email" else [])
+        ins = [row.seems_made_at() for row in rows if row.way == IN] + (
+            self.ins_of_others if channel == "email" else []
+        )
         if newest is None or any(at >= newest.at for at in ins):
             return None
         return newest

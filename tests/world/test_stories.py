@@ -652,6 +652,40 @@ STORIES: dict[str, Plan] = {
         acts=(act(5.8, "k.subscribe", "email", told=(107061.9,)), act(8.6, "p.merge", "", who=1)),
         landings=(4.0,),
     ),
+    "she opts in with a stamp ahead, and unsubscribes, and both are told when the stamp lies ahead no more": Plan(
+        people=(OUT,),
+        acts=(
+            act(458.2, "o.in ahead", "email", 31337, told=(41002.0,)),
+            act(462.7, "k.unsubscribe", "email", told=(142255.7,)),
+        ),
+        landings=(7.1,),
+    ),
+    "her Klaviyo profile is deleted, and the process dies before it queues the first job of a resync": Plan(
+        acts=(act(148.1, "k.delete"),),
+        faults=(Fault(76311.2, "queue", "dies before"),),
+        landings=(6.6,),
+    ),
+    **{
+        f"two share an {what} for a moment, in which one opts out through the other's profile, told after {late} s": Plan(
+            people=(OUT, Beginning("in", "in")),
+            acts=(
+                act(61.7, f"p.share {what}", who=1),
+                act(66.5, out, channel, who=1, told=(late,)),
+                act(103, gives),
+            ),
+            landings=(11.1,),
+        )
+        for what, out, channel, gives in (
+            ("email", "k.suppress", "email", "p.give email"),
+            ("phone", "k.unsubscribe", "sms", "p.phone"),
+        )
+        for late in (2.0, 20.0, 300.0)
+    },
+    "a merchant deletes her Klaviyo profile, and a repair asks for her consent to texts before a resync": Plan(
+        people=(Beginning("out", "in"),),
+        acts=(act(143.6, "op.repair"), act(55.6, "k.delete")),
+        landings=(26.6,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -280,8 +280,13 @@ class SimulatedWorld:
                 f"we: {asked.method} {asked.path.split('/v3')[-1].replace(id, self._name(id))} {_short(asked)}"
             )
         answer = self.omneo.answer(asked, call_of(asked, self.timeline.now))
+        self._note_shown(answer.body)
         self.tell_omneo(self.echo_seconds)
         return answer
+
+    def _note_shown(self, text: bytes) -> None:
+        for person in self.persons:
+            person.shown(text, self.timeline.now)
 
     def _note_written(self, id: str, asked: Request) -> None:
         if not asked.path.endswith("/attributes/comms"):
@@ -448,6 +453,8 @@ class SimulatedWorld:
         def settle(status: int) -> None:
             self.news()
             self.note(f"Omneo tells of {event}: {status}")
+            if status == 202:
+                self._note_shown(body)
             if not 200 <= status < 300:
                 self.timeline.after(60.0 * 2**tries, lambda: self._tell_omneo(event, body, tries + 1))
 

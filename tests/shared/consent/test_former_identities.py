@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import Sharer
 from shared.storage.documents import Documents
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -56,6 +57,19 @@ def test_two_addresses_that_one_heir_was_given_by_the_same_sync_are_told_apart(
     formers.note_heir("acme", "01K", first)
     formers.note_heir("acme", "01K", second)
     assert sorted(formers.heirs_of("acme", "01K"), key=str) == sorted([first, second], key=str)
+
+
+def test_who_shares_an_email_does_so_until_they_have_another_or_none(formers: FormerIdentities) -> None:
+    june, since = Sharer("june", NOON - timedelta(days=1)), NOON - timedelta(hours=1)
+    noted = [formers.note_shared("acme", klaviyo_id, june) for klaviyo_id in ("", "01K", "01K", "01L")]
+    assert noted == [False, True, False, True]
+    assert formers.note_shared("acme", "01K", Sharer("jane", since))
+    assert {*formers.sharers_of("acme", "01K")} == {replace(june, until=NOON), Sharer("jane", since)}
+    assert formers.sharers_of("acme", "01L") == [june]
+    assert (formers.heirs_of("acme", "01K"), formers.sharers_of("acme-stg", "01K")) == ([], [])
+    assert formers.forget_klaviyo_profile("acme", "01L") == 1
+    assert (formers.forget_profile("acme", "june"), formers.forget_profile("acme", "jane")) == (1, 1)
+    assert formers.sharers_of("acme", "01K") == []
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,11 @@ def test_an_opt_out_of_one_owner_is_not_that_of_the_owner_after_the_next() -> No
 
 def test_who_shares_a_number_does_so_until_they_have_another_or_none(numbers: FormerNumbers) -> None:
     june, since = Sharer("june", NOON - timedelta(days=1)), NOON - timedelta(hours=1)
-    for number in (MARK, MARK, OTHER):
-        numbers.note_shared("acme", number, june)
+    assert [numbers.note_shared("acme", number, june) for number in (MARK, MARK, OTHER)] == [
+        True,
+        False,
+        True,
+    ]
     numbers.note_shared("acme", MARK, Sharer("jane", since))
     numbers.note_shared("acme", "", Sharer("joan", since))
     assert {*numbers.history("acme", MARK).sharers} == {replace(june, until=NOON), Sharer("jane", since)}

@@ -224,6 +224,19 @@ class TestConsents:
         assert "phone_number" not in row["attributes"]
         assert list(row["attributes"]["subscriptions"]) == ["email"]
 
+    def test_a_profile_that_a_consent_to_texts_makes_has_the_email_and_another_keeps_its_own(
+        self, sandbox: Sandbox, klaviyo: KlaviyoClient
+    ) -> None:
+        klaviyo.subscribe_many([Subscriber(EMAIL, PHONE, {Consent.SMS: THEN})])
+        (profile,) = sandbox.klaviyo.profiles(ACCOUNT)
+        assert (profile.attributes["email"], profile.attributes["phone_number"]) == (EMAIL, PHONE)
+        statuses = {name: profile.subscriptions.consents[name].status for name in ("email", "sms")}
+        assert statuses == {"email": "NEVER_SUBSCRIBED", "sms": "SUBSCRIBED"}
+        other = Subscriber("canary-other@example.org", PHONE, {Consent.SMS: THEN}, id=profile.id)
+        klaviyo.subscribe_many([other])
+        (row,) = sent(sandbox)["data"]["attributes"]["profiles"]["data"]
+        assert (row["id"], "email" in row["attributes"]) == (profile.id, False)
+
     def test_a_thousand_are_subscribed_and_a_hundred_unsubscribed_in_a_call(
         self, sandbox: Sandbox, klaviyo: KlaviyoClient
     ) -> None:

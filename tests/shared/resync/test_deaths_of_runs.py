@@ -3,6 +3,7 @@
 import pytest
 
 from shared.admin.settings import change_settings
+from shared.direction import Direction
 from shared.errors import ConflictError
 from shared.jobs.dead_jobs import DeadJobStore
 from shared.jobs.jobs import read_job
@@ -41,6 +42,26 @@ def test_a_run_whose_job_is_dead_has_failed_with_its_reason_and_is_free(shop: Wh
     assert summary(run)["reason"] == dead.reason
     assert run.finished_at is not None
     assert shop.run(Kind.RECONCILE).state is State.DONE
+
+
+def test_an_order_again_lets_a_run_begin_whose_first_job_was_never_queued(shop: Whole, world: World) -> None:
+    shop.base(3)
+    run = shop.begin()
+    world.services.queue.purge(world.read(), Direction.OUTBOUND)  # as if the process had died before
+    with pytest.raises(ConflictError):
+        shop.begin(only_consent=True)
+    assert shop.begin().id == run.id
+    assert shop.end(run).state is State.DONE
+    assert shop.begin().id != run.id
+
+
+def test_an_order_again_of_a_run_that_a_job_works_on_is_another(shop: Whole, world: World) -> None:
+    shop.base(3)
+    run = shop.begin()
+    world.work(10)
+    assert shop.now_of(run).state is State.RUNNING
+    with pytest.raises(ConflictError):
+        shop.begin()
 
 
 def test_a_run_that_waits_for_longer_than_a_job_may_has_failed(shop: Whole, world: World) -> None:
