@@ -637,6 +637,17 @@ STORIES: dict[str, Plan] = {
         acts=(act(17.2, "o.in", "email"), act(77.4, "p.share email"), act(172.7, "p.drop email", who=1)),
         landings=(57.8, 25.9, 173.2, 112.3, 165.6),
     ),
+    "she opts out in Omneo right before our write of her sign-up, which replaces her opt-out there": Plan(
+        acts=(
+            act(28.2, "o.out", "email"),
+            act(60.9, "o.in", "sms"),
+            act(98.9, "k.subscribe", "email", told=(1.0,)),
+            act(101.4, "o.out", "email"),
+        ),
+        landings=(49.3, 6.8, 5.6, 4.4, 142.0),
+        skews=(1.4, -0.4),
+        chance=31517,
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
