@@ -648,6 +648,14 @@ STORIES: dict[str, Plan] = {
         skews=(1.4, -0.4),
         chance=31517,
     ),
+    "she unsubscribes with the email of another, who gets it back before Klaviyo tells of that": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "out")),
+        acts=(
+            act(92.1, "p.swap"),
+            act(95.3, "k.unsubscribe", "email", who=1, told=(177.8,)),
+            act(166.3, "p.swap"),
+        ),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
