@@ -15,6 +15,7 @@ from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.decisions import direction_in
 from shared.consent.rules.learning import with_opt_out_told
 from shared.consent.stamps_ahead import StampsAhead
+from shared.consent.to_omneo import note_decisions
 from shared.consent_events import Channel
 from shared.errors import InvalidPayloadError
 from shared.jobs.jobs import DeleteProfile, SyncProfile
@@ -82,7 +83,11 @@ def _note_consents(tenant: Tenant, profile_id: str, body: object, services: "Ser
         def told(memories: Memories) -> Memories:
             return {channel: with_opt_out_told(memories[channel], comms) for channel in outs}
 
-        ConsentMemories.of(services).change(tenant.name, profile_id, told)
+        store = ConsentMemories.of(services)
+        before = store.find(tenant.name, profile_id)
+        if before != (after := {**before, **told(before)}):
+            note_decisions(before, after, comms, profile_id=profile_id, tenant=tenant, services=services)
+            store.change(tenant.name, profile_id, told)
 
 
 def accept_upsert(
