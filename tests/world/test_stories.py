@@ -656,6 +656,16 @@ STORIES: dict[str, Plan] = {
             act(166.3, "p.swap"),
         ),
     ),
+    "she signs up, and opts out in Omneo seconds after our write, which the ledger shows": Plan(
+        people=(OUT,),
+        acts=(
+            act(29.7, "k.spam", "email"),
+            act(56161.2, "k.subscribe", "email"),
+            act(56174.9, "o.out", "email"),
+        ),
+        landings=(9.5,),
+        page_size=4,
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
