@@ -4,6 +4,7 @@ Functions start as they do in the cloud: by the real launcher, from a staged sou
 functions.yaml lists for them and no others. The environment decides which services they talk to.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -208,9 +209,10 @@ class Bundle:
         self._gateway.start()
         self._function_ports = {name: ports[name] for name in functions}
 
-    def _stage(self, name: str) -> None:
+    def _stage(self, name: str) -> Path:
         root = stage(name, self._data_dir / "staged" / name, repository=self._repository)
         _copy_compiled(self._repository / "shared", root / "shared")
+        return root
 
     def _stage_again(self, name: str) -> None:
         try:

@@ -18,8 +18,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from shared import logs
-from shared.consent.former_identities import FormerIdentities
-from shared.consent.former_numbers import FormerNumbers, mark_of_number
+from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import FormerNumbers, GivenUp, mark_of_number
 from shared.consent.heirs import leave_at_number, tell_heir, tell_heirs, tell_sharers
 from shared.consent.inbox import Entry, Inbox, event_of
 from shared.consent.klaviyo_profile import ProfileReadOnce
@@ -332,9 +332,7 @@ def _again(profile: "Profile", tenant: Tenant, services: Services) -> "tuple[Pro
 
 def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
     made = [
-        replace(one, address=way.address_after(one.channel, one.at))
-        if one.decision is Decision.OPT_OUT
-        else one
+        replace(one, address=_address_after(one, way, look)) if one.decision is Decision.OPT_OUT else one
         for one in ready.of_person
     ]
     way.learn(
@@ -367,6 +365,23 @@ def _bring(ready: _Ready, way: ToOmneo, look: ProfileReadOnce) -> None:
             way.add(event_of(entry), one.signal)
         Inbox.of(way.services).close(way.tenant.name, entry)
     logs.note(decisions=_counted(ready, verdicts))
+
+
+def _address_after(out: Decided, way: ToOmneo, look: ProfileReadOnce) -> str:
+    """Return the mark of the address that Omneo first showed after an opt-out; "" if a sync has seen it with another in between, who has
+    given it back since.
+    """
+    address, services = way.address_after(out.channel, out.at), way.services
+    notes: Sequence[Heir | GivenUp]
+    if not address:
+        return ""
+    if out.channel is Channel.EMAIL:
+        heirs = FormerIdentities.of(services).heirs_of(way.tenant.name, look.id)
+        notes = [heir for heir in heirs if heir.address == address]
+    else:
+        given_up = FormerNumbers.of(services).given_up_by(way.tenant.name, look.id)
+        notes = [note for note in given_up if note.number == address]
+    return "" if any(note.since <= out.at <= note.until <= way.read_at for note in notes) else address
 
 
 def _persons_outs(

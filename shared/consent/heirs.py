@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from shared.consent.former_identities import FormerIdentities
 from shared.consent.former_numbers import FormerNumbers, OptOut, Sharer, mark_of_number
+from shared.consent.inbox import Inbox, event_of
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories, Memories
-from shared.consent.rules import learning, whose
+from shared.consent.rules import decisions, learning, whose
 from shared.consent.rules.decisions import Decided
-from shared.consent.rules.memory import Memory
+from shared.consent.rules.memory import Memory, key_of
+from shared.consent.rules.whose import Verdict
 from shared.consent_events import Channel, Decision
 from shared.jobs.jobs import PullOptOut
 from shared.tenants.tenants import Tenant
@@ -103,6 +105,37 @@ def tell_sharers(
         if theirs and sharer.profile_id.casefold() != profile_id.casefold():
             id, last = sharer.profile_id, max(theirs)
             tell_heir(id, last, tenant, services, channel=Channel.SMS, traceparent=traceparent)
+
+
+def hand_on_waiting(klaviyo_id: str, tenant: Tenant, services: "Services") -> None:
+    """Let the opt-outs that wait in the inbox of a Klaviyo profile hold for the next owners of the addresses that it had then, as a flush
+    would: before the inbox is forgotten.
+
+    Raises:
+        QueueUnavailableError: not all were queued.
+    """
+    waiting = [
+        decisions.decide(event_of(entry), None)
+        for entry in Inbox.of(services).open_of(tenant.name, klaviyo_id)
+        if not decisions.needs_klaviyo(event_of(entry))
+    ]
+    store = ConsentMemories.of(services)
+    asked_for = store.profile_asked_about(tenant.name, klaviyo_id)
+    memories = store.find(tenant.name, asked_for)
+    outs = {channel: _persons_outs(memories[channel], waiting) for channel in Channel}
+    tell_heirs(outs[Channel.EMAIL], klaviyo_id, tenant, services)
+    texts, number = [one.at for one in outs[Channel.SMS]], memories[Channel.SMS].mailed
+    if texts and number:
+        tell_sharers(texts, number, tenant, services)
+    for note in FormerNumbers.of(services).given_up_by(tenant.name, klaviyo_id) if texts else ():
+        moments = [at for at in texts if note.may_be_of_next(at)]
+        leave_at_number(moments, note.number, klaviyo_id, tenant, services)
+
+
+def _persons_outs(memory: Memory, waiting: Iterable[Decided]) -> list[Decided]:
+    outs = [one for one in waiting if one.decision is Decision.OPT_OUT and one.channel is memory.channel]
+    found = whose.verdicts(learning.with_events(memory, outs))
+    return [one for one in outs if found.get(key_of(one)) is Verdict.PERSON]
 
 
 def tell_heir(

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from shared import logs
 from shared.consent.former_identities import FormerIdentities
 from shared.consent.former_numbers import FormerNumbers
+from shared.consent.heirs import hand_on_waiting
 from shared.consent.inbox import Inbox
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories
@@ -147,6 +148,8 @@ Remove: TypeAlias = Callable[[Person, Tenant, Services], int]
 
 
 def _of_inbox(person: Person, tenant: Tenant, services: Services) -> int:
+    for id in person.klaviyo_ids:  # what waits may be the opt-out of somebody who has the address by now
+        hand_on_waiting(id, tenant, services)
     return sum(Inbox.of(services).forget_profile(tenant.name, id) for id in person.klaviyo_ids)
 
 

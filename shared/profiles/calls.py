@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 from shared import logs
 from shared.consent.ledger import ensure_ledger_key
+from shared.consent.memories import ConsentMemories, Memories
+from shared.consent.rules.decisions import direction_in
+from shared.consent.rules.learning import with_opt_out_told
 from shared.consent.stamps_ahead import StampsAhead
+from shared.consent.to_omneo import note_decisions
+from shared.consent_events import Channel
 from shared.errors import InvalidPayloadError
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.jobs.rules.windows import Window, hashed
@@ -39,7 +44,8 @@ def accept_profile_event(
 ) -> dict[str, str]:
     """Queue the job of a profile event, and return the answer. `event` is the header X-Omneo-Event.
 
-    Of the body nothing is kept but that a consent stamp lies ahead now.
+    Of the body nothing is kept but that a consent stamp lies ahead now, and the time of an opt-out that our own write may have replaced
+    in Omneo: nothing else shows it any more.
 
     A call that needs no job is accepted too: Omneo would send a refused call again.
 
@@ -54,7 +60,7 @@ def accept_profile_event(
     queue, clock = services.queue, services.clock
     if event in (CREATED, UPDATED):
         profile_id = profile_id_of_event(body)
-        _note_stamps_ahead(tenant, profile_id, body, services)
+        _note_consents(tenant, profile_id, body, services)
         job = sync_soon(tenant, profile_id, queue=queue, clock=clock, traceparent=traceparent)
         return {"status": "queued", "id": job.id}
     if event == DELETED:
@@ -62,7 +68,7 @@ def accept_profile_event(
     return _ignored("another event")
 
 
-def _note_stamps_ahead(tenant: Tenant, profile_id: str, body: object, services: "Services") -> None:
+def _note_consents(tenant: Tenant, profile_id: str, body: object, services: "Services") -> None:
     comms = comms_of(body) if isinstance(body, Mapping) else None
     if not comms:
         return
@@ -71,6 +77,17 @@ def _note_stamps_ahead(tenant: Tenant, profile_id: str, body: object, services: 
         if tenant.ledger_key is None:
             tenant = ensure_ledger_key(services.tenants, tenant.name)
         notes.note(tenant, profile_id, ahead)
+    outs = {channel for channel in Channel if direction_in(comms, channel) == "out"} - {*ahead}
+    if outs:
+
+        def told(memories: Memories) -> Memories:
+            return {channel: with_opt_out_told(memories[channel], comms) for channel in outs}
+
+        store = ConsentMemories.of(services)
+        before = store.find(tenant.name, profile_id)
+        if before != (after := {**before, **told(before)}):
+            note_decisions(before, after, comms, profile_id=profile_id, tenant=tenant, services=services)
+            store.change(tenant.name, profile_id, told)
 
 
 def accept_upsert(

@@ -686,6 +686,35 @@ STORIES: dict[str, Plan] = {
         acts=(act(143.6, "op.repair"), act(55.6, "k.delete")),
         landings=(26.6,),
     ),
+    "she opts out in Omneo right before our write of her sign-up, which replaces her opt-out there": Plan(
+        acts=(
+            act(28.2, "o.out", "email"),
+            act(60.9, "o.in", "sms"),
+            act(98.9, "k.subscribe", "email", told=(1.0,)),
+            act(101.4, "o.out", "email"),
+        ),
+        landings=(49.3, 6.8, 5.6, 4.4, 142.0),
+        skews=(1.4, -0.4),
+        chance=31517,
+    ),
+    "she unsubscribes with the email of another, who gets it back before Klaviyo tells of that": Plan(
+        people=(Beginning("out", "in"), Beginning("in", "out")),
+        acts=(
+            act(92.1, "p.swap"),
+            act(95.3, "k.unsubscribe", "email", who=1, told=(177.8,)),
+            act(166.3, "p.swap"),
+        ),
+    ),
+    "she signs up, and opts out in Omneo seconds after our write, which the ledger shows": Plan(
+        people=(OUT,),
+        acts=(
+            act(29.7, "k.spam", "email"),
+            act(56161.2, "k.subscribe", "email"),
+            act(56174.9, "o.out", "email"),
+        ),
+        landings=(9.5,),
+        page_size=4,
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

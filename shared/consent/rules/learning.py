@@ -154,6 +154,22 @@ def with_stamps_ahead(
     }
 
 
+def with_opt_out_told(memory: Memory, comms: Comms) -> Memory:
+    """Return the memory with an opt-out that Omneo's webhook shows, if our last write may have replaced it in Omneo.
+
+    Omneo has no write that checks for changes meanwhile. What we wrote is then older than the opt-out, but not the write.
+    """
+    stamp, seen = read_stamp(comms.get(stamp_name(memory.channel))), memory.seen
+    if direction_in(comms, memory.channel) != "out" or stamp is None or stamp == memory.ahead:
+        return memory
+    if seen is None or seen.stamp is None or memory.seen_at is None:
+        return memory
+    is_by_us = any(event.is_written and event.at == seen.stamp for event in memory.events)
+    if not is_by_us or not seen.stamp < stamp <= memory.seen_at + CLOCKS_APART:
+        return memory
+    return replace(memory, omneo_out=latest(memory.omneo_out, stamp))
+
+
 def _noticed(memory: Memory, shown: Seen, stamp: datetime | None) -> Memory:
     """Return the memory with each event marked as written whose time Omneo shows: our write took effect, even if its
     answer was lost.

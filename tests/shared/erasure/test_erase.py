@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from shared.admin.routes import ROUTES, Asked
+from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import FormerNumbers, GivenUp
 from shared.consent.inbox import Inbox
 from shared.consent_events import SystemEvent
 from shared.direction import Direction
@@ -334,14 +336,35 @@ class TestAProfileThatIsAnothersByNow:
         self.receives(handed_on)
         assert erase(handed_on, klaviyo=False)["removed"]["inbox"] == 0
 
+    def test_an_opt_out_that_waits_holds_for_the_next_owner_of_the_address(self, shop: World) -> None:
+        heir = Heir(self.HEIR, shop.clock() - timedelta(days=1), shop.clock() + timedelta(days=1))
+        shop.sandbox.omneo.profile(
+            TENANT, id=self.HEIR, email=JOHN, attributes={"comms": {"email_promo": True}}
+        )
+        FormerIdentities.of(shop.services).note_heir(TENANT, klaviyo_id(shop), heir)
+        self.receives(shop)
+        assert erase(shop, klaviyo=False)["removed"]["inbox"] == 1
+        shop.work(30)
+        held = shop.services.omneo(shop.read()).profile(self.HEIR)
+        assert held is not None
+        assert held.comms["email_promo"] is False
+
+    def test_an_opt_out_by_text_that_waits_stays_with_the_number(self, shop: World) -> None:
+        number, now = "mark-of-a-number", shop.clock()
+        given_up = GivenUp(number, klaviyo_id(shop), now - timedelta(days=1), now + timedelta(days=1))
+        numbers = FormerNumbers.of(shop.services)
+        numbers.note_given_up(TENANT, given_up)
+        self.receives(shop, "unsubscribed_from_sms_marketing")
+        erase(shop, klaviyo=False)
+        assert numbers.history(TENANT, number).opt_outs_for(self.HEIR, "") == [now]
+
     def test_nor_is_it_lost_while_only_omneo_can_tell_whose_it_is(self, shop: World) -> None:
         self.hands_over(shop)
         shop.disconnect()
         self.receives(shop)
         assert erase(shop, klaviyo=False)["removed"]["inbox"] == 0
 
-    def receives(self, world: World) -> None:
-        topic = "unsubscribed_from_email_marketing"
+    def receives(self, world: World, topic: str = "unsubscribed_from_email_marketing") -> None:
         event = SystemEvent(id="event", topic=topic, profile=klaviyo_id(world), at=world.clock())
         Inbox.of(world.services).add(TENANT, ACCOUNT, event)
 

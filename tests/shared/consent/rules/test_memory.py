@@ -272,6 +272,36 @@ class TestLook:
         assert results.look_at(memory, at(40)) == at(40)
 
 
+OUT_AT_30 = comms(promo=False, seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("told", "written_at", "counts"),
+    [
+        pytest.param(OUT_AT_30, 28, True, id="within the clocks before the opt-out, as reads may lag"),
+        pytest.param(OUT_AT_30, 31, True, id="after the opt-out"),
+        pytest.param(OUT_AT_30, 20, False, id="before the opt-out, which Omneo still shows then"),
+        pytest.param(
+            comms(promo=False, seconds=10), 31, False, id="told late: no newer than what was written"
+        ),
+        pytest.param(comms(promo=True, seconds=30), 31, False, id="it is an opt-in"),
+        pytest.param(comms(promo=False), 31, False, id="it has no stamp"),
+    ],
+)
+def test_an_opt_out_that_omneo_tells_counts_if_our_write_may_have_replaced_it(
+    told: dict[str, Any], written_at: float, counts: bool
+) -> None:
+    signed_up = replace(event("subscribed_to_email_marketing", 15), is_written=True)
+    seen = Seen("in", at(15))
+    memory = replace(a_memory(signed_up), seen=seen, seen_at=at(written_at))
+    after = learning.with_opt_out_told(memory, told)
+    assert after.omneo_out == (at(30) if counts else None)
+    # What somebody else wrote to Omneo has replaced nothing unseen.
+    others = replace(memory, events=())
+    assert learning.with_opt_out_told(others, told) == others
+    assert learning.with_opt_out_told(replace(memory, seen=None), told).omneo_out is None
+
+
 def test_a_complaint_stands_until_she_subscribes_in_klaviyo_herself() -> None:
     assert results.is_complained(a_memory(event("marked_email_as_spam", 0)))
     assert results.is_complained(a_memory(event("marked_email_as_spam", 0), event(IN, 9), asked=(("in", 5),)))
