@@ -15,6 +15,7 @@ from time import monotonic
 from types import CodeType, FunctionType
 
 import pytest
+from hypothesis import Phase, settings
 
 # What most tests import, and what takes longest: it is loaded once, and each run starts with it. Nothing of ours, for that changes.
 _LOADED = ["pytest", "flask", "requests", "pydantic", "google.cloud.tasks_v2", "google.cloud.firestore_v1"]
@@ -109,6 +110,13 @@ class _Forking:
 
     def __init__(self, line: Connection, path: str) -> None:
         self._line, self._path = line, path
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Let no property test look for the smallest example: the first is enough."""
+        phases = [Phase.explicit, Phase.generate]
+        settings.register_profile("mutants", settings(), phases=phases)
+        settings.load_profile("mutants")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:

@@ -124,6 +124,12 @@ def test_no_mutant_is_the_original() -> None:
     assert all(diffs)
 
 
+@pytest.mark.parametrize("room", ["consent", "jobs", "metrics", "profiles", "records", "rewards"])
+def test_every_module_of_a_flow_and_of_its_jobs_is_a_core_module(room: str) -> None:
+    found = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "shared" / room).rglob("*.py")}
+    assert {path for path in found if not path.endswith("__init__.py")} <= {*CORE}
+
+
 @pytest.mark.parametrize("module", CORE)
 def test_a_core_module_has_tests(module: str) -> None:
     own, others = own_tests(module, REPOSITORY), neighbours(module, REPOSITORY)

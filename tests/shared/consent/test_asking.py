@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.consent.asking import AskedConsent, Asking
+from shared.consent.former_numbers import FormerNumbers, GivenUp
 from shared.consent.inbox import Inbox, entry_id
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import with_merge
@@ -112,6 +113,24 @@ def test_who_has_no_klaviyo_profile_yet_has_taken_nothing_back(asking: Asking) -
     told(asking, OUT, NOW)
     assert asking.begin(replace(ASKED, klaviyo_id=""))
     assert [call.profile for call in remembered(asking)[Channel.EMAIL].calls] == [""]
+
+
+def test_who_opted_out_in_a_former_klaviyo_profile_is_not_subscribed_while_the_present_one_is_unknown(
+    asking: Asking,
+) -> None:
+    asking.begin(ASKED)
+    told(asking, OUT, NOW)
+    assert not asking.begin(replace(ASKED, klaviyo_id=""))
+
+
+def test_an_email_address_is_looked_for_among_no_phone_numbers(asking: Asking) -> None:
+    memories = ConsentMemories.of(asking.services)
+    with_mark = Memory(Channel.EMAIL, mailed="a mark")
+    memories.change(TENANT, JANE, lambda _: {Channel.EMAIL: with_mark})
+    given_up = GivenUp("a mark", "01HY", NOW - timedelta(days=1), NOW)
+    FormerNumbers.of(asking.services).note_given_up(TENANT, given_up)
+    told(asking, OUT, NOW, "01HY")
+    assert asking.begin(ASKED)
 
 
 def test_an_opt_out_that_waits_does_not_keep_an_opt_out_from_being_asked_for(asking: Asking) -> None:

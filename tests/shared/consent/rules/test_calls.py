@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -120,11 +121,17 @@ def test_two_calls_for_the_same_with_two_landings_are_not_waited_for(shown: tupl
 
 
 def test_a_landing_is_not_that_of_a_call_for_something_else() -> None:
-    landed = a_call(landed_at=NOON + SECOND, is_accepted=True)
-    for changes in ({"direction": "out"}, {"profile": "01HY"}, {"consent": Consent.SMS_TRANSACTIONAL}):
-        other = replace(landed, landed_at=None, **changes)
-        assert calls.is_being_carried_out(remembering(landed, other), NOON + MINUTE)
-    assert not calls.is_being_carried_out(remembering(landed), NOON + MINUTE)
+    call = a_call(is_accepted=True)
+    for changes in (
+        {"direction": "out"},
+        {"profile": "01HY"},
+        {"consent": Consent.SMS_TRANSACTIONAL},
+        {"suppresses": True},
+    ):
+        for one, other in permutations((call, replace(call, **changes))):
+            landed = replace(one, landed_at=NOON + SECOND)
+            assert calls.is_being_carried_out(remembering(landed, other), NOON + MINUTE)
+            assert not calls.is_being_carried_out(remembering(landed), NOON + MINUTE)
 
 
 def test_only_the_newest_calls_are_remembered_whoever_brings_them() -> None:
