@@ -15,7 +15,6 @@ from time import monotonic
 from types import CodeType, FunctionType
 
 import pytest
-from hypothesis import Phase, settings
 
 # What most tests import, and what takes longest: it is loaded once, and each run starts with it. Nothing of ours, for that changes.
 _LOADED = ["pytest", "flask", "requests", "pydantic", "google.cloud.tasks_v2", "google.cloud.firestore_v1"]
@@ -114,9 +113,11 @@ class _Forking:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
         """Let no property test look for the smallest example: the first is enough."""
-        phases = [Phase.explicit, Phase.generate]
-        settings.register_profile("mutants", settings(), phases=phases)
-        settings.load_profile("mutants")
+        from hypothesis import Phase, settings
+
+        name = f"{settings.get_current_profile_name()}, as found"
+        settings.register_profile(name, settings(), phases=[Phase.explicit, Phase.generate])
+        settings.load_profile(name)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:

@@ -108,7 +108,7 @@ def read_event(
         id=id,
         topic=topic,
         profile=profile,
-        at=min(at, now.replace(microsecond=0)),
+        at=min(at, now),
         bounce=_bounce(words.get("bouncetype", "")),
         method=_method(words.get("custommethoddetail", "")),
     )

@@ -191,6 +191,17 @@ class TestOurMark:
             mark_of(an_event(), replace(SUBSCRIBED, marker="omneo", changed_at=changed_at)) == "omneo"
         ) is marked
 
+    @pytest.mark.parametrize("seconds", [-2, 0, 2])
+    def test_another_mark_is_that_of_the_opt_in_by_which_klaviyo_has_the_consent_at_that_moment(
+        self, seconds: int
+    ) -> None:
+        changed_at = NOON + timedelta(seconds=seconds)
+        anothers = replace(SUBSCRIBED, marker="klaviyo", changed_at=changed_at)
+        assert mark_of(an_event(), anothers) == "other"
+        assert mark_of(an_event(), replace(anothers, changed_at=NOON + timedelta(seconds=3))) == ""
+        assert mark_of(an_event(), replace(anothers, consent="UNSUBSCRIBED")) == ""
+        assert mark_of(an_event(), replace(anothers, marker=None)) == ""
+
     def test_it_is_read_from_klaviyos_profile(self) -> None:
         marketing = {
             "consent": "SUBSCRIBED",
