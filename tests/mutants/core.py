@@ -162,7 +162,11 @@ CORE = (
 )
 
 # Where a module's tests do not bear its name.
-_MEMORY = ("tests/shared/consent/rules/test_memory.py",)
+_MEMORY = (
+    "tests/shared/consent/rules/test_memory.py",
+    "tests/shared/consent/rules/test_calls.py",
+    "tests/shared/consent/rules/test_comparison.py",
+)
 _DESK = ("tests/shared/jobs/test_dead_jobs.py", "tests/shared/worker/test_replaying.py")
 _ENDPOINTS = ("tests/shared/web/test_authentication.py",)
 _FLUSH = ("tests/shared/consent/test_flush.py", "tests/shared/consent/test_flush_crashes.py")
@@ -192,9 +196,10 @@ _ELSEWHERE = {
     "shared/consent/interactions.py": _FLUSH,
     "shared/consent/klaviyo_profile.py": _FLUSH,
     "shared/consent/rules/held.py": ("tests/shared/consent/rules/test_comparison.py",),
-    "shared/consent/rules/learning.py": _MEMORY,
+    "shared/consent/rules/learning.py": (*_MEMORY, "tests/shared/consent/test_stamps_ahead.py"),
+    "shared/consent/rules/memory.py": _MEMORY,
     "shared/consent/rules/results.py": _MEMORY,
-    "shared/consent/rules/step.py": ("tests/shared/consent/rules/test_decisions.py",),
+    "shared/consent/rules/step.py": ("tests/shared/consent/rules/test_comparison.py",),
     "shared/consent/rules/whose.py": _MEMORY,
     "shared/consent/webhook.py": ("tests/functions/test_system_webhooks.py",),
     "shared/http/answers.py": ("tests/shared/http/test_client.py",),

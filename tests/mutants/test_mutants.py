@@ -117,6 +117,13 @@ def test_a_return_of_nothing_is_left_out_unless_the_function_ends_there_anyway(
     assert any(line.startswith("-") and "return None" in line for line in lines) is is_left_out
 
 
+def test_what_the_type_checker_alone_sees_is_not_changed() -> None:
+    rule = "@dataclass(frozen=True, slots=True)\nclass A:\n    b: bool = True\n"
+    diffs = [mutant.diff(rule) for mutant in sample(rule, most=1000, seed=1)]
+    assert any("b: bool = False" in diff for diff in diffs)
+    assert not any("+@dataclass(frozen=" in diff for diff in diffs)
+
+
 def test_no_mutant_is_the_original() -> None:
     rule = 'def f(a):\n    if a:\n        pass\n    """Says."""\n    return a + 1\n'
     diffs = [mutant.diff(rule) for mutant in sample(rule, most=1000, seed=1)]

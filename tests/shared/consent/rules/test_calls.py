@@ -76,6 +76,36 @@ def test_a_call_may_land_for_so_long_and_longer_where_nobody_saw_an_answer(
     assert not calls.is_being_carried_out(memory, NOON + within)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "before_it_is_seen", "once_it_is_seen"),
+    [
+        (-6, False, False),
+        (-5, True, False),
+        (54, True, False),
+        (55, True, True),
+        (65, True, True),
+        (66, True, False),
+        (70 + UNDER_WAY.seconds, True, False),
+        (71 + UNDER_WAY.seconds, False, False),
+    ],
+)
+def test_a_change_may_be_a_calls_landing_while_it_is_under_way_and_then_only_at_the_time_that_klaviyo_showed(
+    seconds: float, before_it_is_seen: bool, once_it_is_seen: bool
+) -> None:
+    """Klaviyo's clock and ours are five seconds apart at most."""
+    call = a_call(last_at=NOON + 70 * SECOND)
+    changed_at = NOON + seconds * SECOND
+    assert call.may_have_landed(changed_at) is before_it_is_seen
+    assert replace(call, landed_at=NOON + MINUTE).may_have_landed(changed_at) is once_it_is_seen
+
+
+def test_a_call_is_under_way_until_it_is_seen_to_land_or_never_will() -> None:
+    call = a_call()
+    assert call.is_under_way(NOON + UNDER_WAY - SECOND)
+    assert not call.is_under_way(NOON + UNDER_WAY)
+    assert not replace(call, landed_at=NOON).is_under_way(NOON)
+
+
 def test_a_call_that_has_landed_or_was_never_made_is_not_being_carried_out() -> None:
     assert not calls.is_being_carried_out(remembering(a_call(landed_at=NOON)), NOON)
     assert not calls.is_being_carried_out(remembering(), NOON)

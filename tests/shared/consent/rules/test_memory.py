@@ -437,14 +437,20 @@ class TestWhoseBesideOthers:
         assert sorted(verdicts_of(memory)) == sorted([Verdict.OURS, Verdict.PERSON, Verdict.TWIN])
 
     @pytest.mark.parametrize(
-        ("channel", "verdict"), [(Channel.EMAIL, Verdict.PERSON), (Channel.SMS, Verdict.OURS)]
+        ("channel", "seconds", "verdict"),
+        [
+            (Channel.EMAIL, 20, Verdict.PERSON),
+            (Channel.SMS, 20, Verdict.OURS),
+            (Channel.SMS, LANDING.seconds, Verdict.OURS),
+            (Channel.SMS, LANDING.seconds + 1, Verdict.PERSON),  # our call has landed by then
+        ],
     )
     def test_a_second_opt_in_after_her_opt_out_is_hers_where_klaviyo_shows_whose_it_is(
-        self, channel: Channel, verdict: Verdict
+        self, channel: Channel, seconds: int, verdict: Verdict
     ) -> None:
         to, of = (f"{word}_{channel}_marketing" for word in ("subscribed_to", "unsubscribed_from"))
-        acts = [(to, 5, Decision.OPT_IN), (of, 10, Decision.OPT_OUT), (to, 20, Decision.OPT_IN)]
-        events = [Decided(f"{seconds}", topic, FIRST, at(seconds), act) for topic, seconds, act in acts]
+        acts = [(to, 5, Decision.OPT_IN), (of, 10, Decision.OPT_OUT), (to, seconds, Decision.OPT_IN)]
+        events = [Decided(f"{after}", topic, FIRST, at(after), act) for topic, after, act in acts]
         call = Call(Consent(channel.value), "in", FIRST, at(0), at(0), at(0))
         memory = learning.with_events(calls.with_call(Memory(channel), call), events)
         assert verdicts_of(memory) == [Verdict.OURS, Verdict.PERSON, verdict]
