@@ -195,7 +195,7 @@ _ELSEWHERE = {
     "shared/consent/heirs.py": ("tests/shared/consent/test_former_identities.py", *_FLUSH),
     "shared/consent/interactions.py": _FLUSH,
     "shared/consent/klaviyo_profile.py": _FLUSH,
-    "shared/consent/rules/held.py": ("tests/shared/consent/rules/test_comparison.py",),
+    "shared/consent/rules/held.py": ("tests/shared/consent/rules/test_held.py", *_MEMORY),
     "shared/consent/rules/learning.py": (*_MEMORY, "tests/shared/consent/test_stamps_ahead.py"),
     "shared/consent/rules/memory.py": _MEMORY,
     "shared/consent/rules/results.py": _MEMORY,

@@ -402,6 +402,12 @@ def test_only_omneos_own_opt_out_unsubscribes_and_only_its_opt_in_subscribes(
     assert isinstance(step.reason, Reason)
 
 
+def test_whom_a_consent_is_of_shows_no_address() -> None:
+    subject = Subject("01HX", "canary-jane@example.org", {"email": {"canary": {}}}, held="canary-other")
+    assert "01HX" in repr(subject)
+    assert "canary" not in repr(subject)
+
+
 def test_a_landing_that_an_event_has_told_of_is_not_the_later_act_that_klaviyo_shows() -> None:
     """She unsubscribes once more after our unsubscribe has landed: that is hers, whatever the look finds first."""
     call = Call(Consent.EMAIL, "out", "01HX", NOW, NOW, NOW, is_accepted=True)
