@@ -242,7 +242,7 @@ _ELSEWHERE = {
     "shared/profiles/ownership.py": _SYNC_REFUSED,
     "shared/profiles/planning.py": _SYNC,
     "shared/profiles/rules/calls.py": ("tests/shared/profiles/rules/test_mapping.py", *_SYNC),
-    "shared/profiles/rules/draft.py": ("tests/shared/profiles/rules/test_mapping.py",),
+    "shared/profiles/rules/draft.py": ("tests/shared/profiles/rules/test_mapping.py", *_SYNC),
     "shared/profiles/rules/omneo_paths.py": (
         "tests/shared/profiles/rules/test_mapping.py",
         "tests/shared/profiles/rules/test_exclusions.py",
