@@ -272,6 +272,10 @@ class TestMappings:
         assert at_path(profile, path) == value
         assert at_path(profile, f"{path}.further") in (MISSING, None)
 
+    @pytest.mark.parametrize("place", ["1", "10000", "9" * 5000, "-1", "²"])
+    def test_a_place_that_a_list_does_not_have_leads_nowhere(self, place: str) -> None:
+        assert at_path({"tags": ["vip"]}, f"tags.{place}") is MISSING
+
 
 class TestDefaults:
     def test_every_email_sms_and_push_choice_that_is_made_is_a_property(self) -> None:
