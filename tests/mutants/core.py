@@ -229,7 +229,10 @@ _ELSEWHERE = {
         "tests/shared/metrics/rules/test_event.py",
         "tests/shared/metrics/rules/test_event_profile.py",
     ),
-    "shared/metrics/rules/track.py": ("tests/shared/metrics/rules/test_event_profile.py",),
+    "shared/metrics/rules/track.py": (
+        "tests/shared/metrics/rules/test_event.py",
+        "tests/shared/metrics/rules/test_event_profile.py",
+    ),
     "shared/metrics/singles.py": _LANE,
     "shared/omneo/envelopes.py": _OMNEO,
     "shared/omneo/models.py": _OMNEO,
@@ -298,10 +301,11 @@ def neighbours(module: str, repository: Path) -> list[str]:
 def own_tests(module: str, repository: Path) -> list[str]:
     """Return the test files of a module: those in its room below tests/ that bear its name, alone or with more words behind it.
 
-    Some modules have none: a bigger one beside them does their work, and its tests see it.
+    The examples in its own docstrings come first. Some modules have none: a bigger one beside them does their work, and its tests see it.
     """
+    examples = [module] if "    >>> " in (repository / module).read_text(encoding="utf-8") else []
     if module in _ELSEWHERE:
-        return list(_ELSEWHERE[module])
+        return [*examples, *_ELSEWHERE[module]]
     source, room = repository / module, repository / Path("tests", module).parent
     # What bears the whole longer name of another module, as test_event_profile.py does beside event.py, is that one's.
     others = [path.stem for path in source.parent.glob(f"{source.stem}_*.py")]
@@ -310,4 +314,4 @@ def own_tests(module: str, repository: Path) -> list[str]:
         for path in (room / f"test_{source.stem}.py", *sorted(room.glob(f"test_{source.stem}_*.py")))
         if path.exists() and not any(path.stem.startswith(f"test_{other}") for other in others)
     ]
-    return [str(path.relative_to(repository)) for path in found]
+    return [*examples, *(str(path.relative_to(repository)) for path in found)]

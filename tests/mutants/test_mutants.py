@@ -77,6 +77,23 @@ def test_what_its_own_tests_miss_is_shown_to_those_of_its_room_and_to_those_that
     assert "6 by its own tests" not in told
 
 
+def test_the_examples_of_its_docstrings_are_its_own_tests(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = """Return the fee.
+
+    >>> told: list[str] = []
+    >>> [fee(amount, told) for amount in (9, 10, 11)], len(told)
+    ([2, 1, 1], 3)
+    """
+    rule = RULE.replace("Return the fee.", examples)
+    (house / "shared/room/rule.py").write_text(rule)
+    settings = house / "pyproject.toml"
+    settings.write_text(f'{settings.read_text()}addopts = "--doctest-modules"\n')
+    assert main(["shared/room/rule.py", "--most", "6", "--alone"], house) == 0
+    assert "6 by its own tests, 0 survived" in capsys.readouterr().out
+
+
 def test_without_a_mutant_the_tests_must_pass(house: Path) -> None:
     (house / "tests/shared/room/test_rule.py").write_text("def test_it() -> None:\n    assert False\n")
     with pytest.raises(ValueError, match="Without any mutant"):
