@@ -181,10 +181,9 @@ def _from_number(number: float) -> datetime | None:
 def _from_text(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
-        aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-    return aware.replace(microsecond=0)
 
 
 def _words(properties: Mapping[str, Any]) -> dict[str, str]:

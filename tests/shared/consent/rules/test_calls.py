@@ -162,6 +162,11 @@ def test_a_landing_is_not_that_of_a_call_for_something_else() -> None:
             landed = replace(one, landed_at=NOON + SECOND)
             assert calls.is_being_carried_out(remembering(landed, other), NOON + MINUTE)
             assert not calls.is_being_carried_out(remembering(landed), NOON + MINUTE)
+            before = NOON - 3 * SECOND
+            earlier = replace(other, asked_at=before, last_at=before)
+            both, until = remembering(earlier, landed), before + LANDING
+            assert calls.is_being_carried_out(both, until - SECOND)
+            assert not calls.is_being_carried_out(both, until)
 
 
 def test_only_the_newest_calls_are_remembered_whoever_brings_them() -> None:

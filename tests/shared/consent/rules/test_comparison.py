@@ -568,16 +568,23 @@ def test_transactional_sms_goes_with_sms_marketing_and_ends_with_the_opt_out(
         }
     }
     channels = consent_events.Channel
-    _, steps = consent_steps(
-        {channel: Memory(channel) for channel in channels},
-        comms,
-        {channels.EMAIL: Subject("01HX", "", None), channels.SMS: Subject("01HX", "canary-phone", held)},
-        rules=ConsentRules(unset=dict.fromkeys(channels, "leave"), sms_transactional=True),
-        read_at=NOW,
-        now=NOW,
+
+    def last(phone: str) -> Step:
+        _, steps = consent_steps(
+            {channel: Memory(channel) for channel in channels},
+            comms,
+            {channels.EMAIL: Subject("01HX", "", None), channels.SMS: Subject("01HX", phone, held)},
+            rules=ConsentRules(unset=dict.fromkeys(channels, "leave"), sms_transactional=True),
+            read_at=NOW,
+            now=NOW,
+        )
+        return steps[-1]
+
+    assert (last("canary-phone").consent, last("canary-phone").outcome) == (
+        Consent.SMS_TRANSACTIONAL,
+        outcome,
     )
-    assert steps[-1].consent is Consent.SMS_TRANSACTIONAL
-    assert steps[-1].outcome is outcome
+    assert last("").outcome is Outcome.LEAVE
 
 
 @pytest.mark.parametrize(

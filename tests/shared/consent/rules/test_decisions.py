@@ -18,9 +18,11 @@ from shared.consent.rules.decisions import (
     KlaviyoEmail,
     decide,
     is_subscribed,
+    landing_of,
     mark_of,
     needs_klaviyo,
     read_stamp,
+    row_of,
     state_of,
     write_stamp,
 )
@@ -159,6 +161,17 @@ class TestTheTable:
         answers: tuple[KlaviyoEmail | None, ...] = (None, SUBSCRIBED, UNSUBSCRIBED, UNDELIVERABLE)
         assert len({decide(event, klaviyo) for klaviyo in answers}) == 1
         assert mark_of(event, replace(SUBSCRIBED, marker="omneo")) != "omneo"
+
+
+@pytest.mark.parametrize("topic", sorted(TOPICS))
+def test_a_call_of_ours_lands_as_an_opt_in_or_an_opt_out_and_as_nothing_else(topic: str) -> None:
+    landing = landing_of(an_event(topic))
+    if row_of(topic).decision not in (OPT_IN, OPT_OUT):
+        assert landing is None
+    else:
+        assert landing is not None
+        assert (landing.topic, landing.decision) == (topic, row_of(topic).decision)
+        assert (landing.is_written, landing.is_told) == (False, False)
 
 
 class TestOurMark:

@@ -399,6 +399,18 @@ class TestWhatOmneoShows:
         assert learning.is_opt_out_taken_back(*known) is is_so
 
 
+@pytest.mark.parametrize(
+    ("stamped", "is_written"), [(None, True), (30, True), (3600, False)], ids=["undated", "later", "ahead"]
+)
+def test_an_opt_out_is_written_again_where_omneo_shows_an_opt_in_with_a_stamp_ahead_of_the_clock(
+    stamped: float | None, is_written: bool
+) -> None:
+    memory = written(a_memory(event(OUT, 10)), comms(False, 10))
+    assert [one.is_written for one in memory.events] == [True]
+    memory = learning.with_omneo(memory, comms(True, stamped), at(60))
+    assert [one.is_written for one in memory.events] == [is_written]
+
+
 def test_of_many_events_the_newest_are_remembered_and_whoever_is_still_to_be_told_of() -> None:
     told = [event(OUT, number, is_written=True, is_told=True) for number in range(1, 60)]
     memory = a_memory(event(IN, 0), *told)
