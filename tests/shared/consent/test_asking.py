@@ -63,6 +63,7 @@ def test_what_klaviyo_answers_is_remembered_of_that_call_alone(asking: Asking) -
     by_sms = replace(ASKED, consent=Consent.SMS)
     asking.begin(ASKED)
     asking.begin(by_sms)
+    assert not remembered(asking)[Channel.EMAIL].calls[0].is_accepted
     asking.accepted(ASKED)
     asking.refused(by_sms)
     assert remembered(asking)[Channel.EMAIL].calls == (replace(CALL, is_accepted=True),)

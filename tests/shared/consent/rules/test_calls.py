@@ -183,6 +183,7 @@ def test_the_same_call_soon_after_is_one_that_was_asked_twice_and_later_another(
     memory = calls.with_call(remembering(first), a_call(60))
     (both,) = memory.calls
     assert (both.asked_at, both.last_at, both.times) == (NOON, NOON + 60 * SECOND, 2)
+    assert (first.most_landings, both.most_landings) == (1, 2)
     later = NOON + timedelta(days=1)
     memory = calls.with_call(memory, replace(first, asked_at=later, last_at=later))
     assert [call.times for call in memory.calls] == [2, 3]
