@@ -301,6 +301,12 @@ asked_calls = st.lists(
 histories = st.lists(events, min_size=1, max_size=6, unique_by=lambda one: (one.id, one.topic))
 
 
+def test_a_call_that_was_asked_twice_lands_twice_at_most() -> None:
+    memory = a_memory(event(IN, 70), event(IN, 80), event(IN, 90), asked=(("in", 0), ("in", 60)))
+    assert len(memory.calls) == 1
+    assert verdicts_of(memory) == [OURS, OURS, PERSON]
+
+
 def lived(history: list[Decided], made: list[tuple[Direction, float]], shown: dict[str, Any]) -> Any:
     """Return what stands at the end, and what was told, when each event comes by itself and all that follows is done."""
     memory, held = a_memory(asked=tuple(sorted(made, key=lambda call: call[1]))), dict(shown)
