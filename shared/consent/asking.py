@@ -99,12 +99,10 @@ class Asking:
 
     def _is_taken_back(self, asked: AskedConsent) -> bool:
         """Return whether an opt-out that is no older waits in the inbox, of this Klaviyo profile or one that the person had before."""
-        if not asked.klaviyo_id:
-            return False
         memory = self._store.find(self.tenant.name, asked.profile_id)[asked.consent.channel]
         known = {event.profile for event in memory.events} | {call.profile for call in memory.calls}
         outs = [at for id in {*known, asked.klaviyo_id} if id for at in self._waiting(id, asked)]
-        if asked.consent.channel is Channel.SMS and memory.mailed:
+        if memory.mailed and asked.consent.channel is Channel.SMS:
             outs += self._at_her_number(memory.mailed, asked)
         return any(asked.decided_at is None or at >= asked.decided_at for at in outs)
 

@@ -12,24 +12,24 @@ REPOSITORY = Path(__file__).parents[2]
 LEAST_KILLED = 0.95
 
 
-def measured(copy: Copy, repository: Path, module: str, *, most: int, seed: int) -> float:
+def measured(copy: Copy, repository: Path, module: str, *, most: int, seed: int, alone: bool) -> float:
     """Print what became of a sample of a module's mutants; return the killed part.
 
-    A module's own tests come first; its neighbours' tests run on what those miss.
+    A module's own tests come first; its neighbours' tests run on what those miss, unless its own shall do it alone.
     """
-    asked = [own_tests(module, repository), neighbours(module, repository)]
-    within = [10 + 5 * copy.seconds(tests) for tests in asked]
+    asked = [copy.tests(module, own_tests(module, repository))]
+    if not alone:
+        asked.append(copy.tests(module, neighbours(module, repository)))
     original = (repository / module).read_text(encoding="utf-8")
     mutants = sample(original, most=most, seed=seed)
     noticed, survivors = [0] * len(asked), []
     for mutant in mutants:
-        with copy.changed(module, mutant.code(original)):
-            for turn, tests in enumerate(asked):
-                if tests and copy.notices(tests, within=within[turn]):
-                    noticed[turn] += 1
-                    break
-            else:
-                survivors.append(mutant.diff(original))
+        for turn, tests in enumerate(asked):
+            if tests.notice(mutant.code(original)):
+                noticed[turn] += 1
+                break
+        else:
+            survivors.append(mutant.diff(original))
     killed = len(mutants) - len(survivors)
     print(
         f"{module}: {killed} of {len(mutants)} killed, {noticed[0]} by its own tests, {len(survivors)} survived",
@@ -48,10 +48,14 @@ def main(words: list[str] | None = None, repository: Path = REPOSITORY) -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--most", type=int, default=20, help="how many mutants of each module")
+    parser.add_argument(
+        "--alone", action="store_true", help="no neighbours' tests, which take longest: what may survive"
+    )
     asked = parser.parse_args(words)
     with copied(repository) as copy:
         parts = [
-            measured(copy, repository, module, most=asked.most, seed=asked.seed) for module in asked.modules
+            measured(copy, repository, module, most=asked.most, seed=asked.seed, alone=asked.alone)
+            for module in asked.modules
         ]
     return 0 if min(parts) >= LEAST_KILLED else 1
 

@@ -11,10 +11,11 @@ from cosmic_ray.operators.operator import Example, Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso import parse
 
-# `|` stands in types, which nothing asks at run time; `is` for `==` and the reverse mostly mean the same; what shifts, divides or
-# multiplies a time is an error at once, which every test notices.
+# `|` stands in types, which nothing asks at run time; `is` for `==` and the reverse mostly mean the same; what is compared by identity
+# has no order that means anything; what shifts, divides or multiplies a time is an error at once, which every test notices.
 _POINTLESS = (
     *("_BitOr_", "_Eq_Is", "_NotEq_IsNot", "_Is_Eq", "_IsNot_NotEq"),
+    *("_Is_Lt", "_Is_Gt", "_IsNot_Lt", "_IsNot_Gt"),
     *("_RShift", "_LShift", "_Pow", "_Mod", "_FloorDiv", "_BitAnd", "_BitXor", "_BitOr"),
 )
 # Statements without which the module still runs. Without any other it fails at once, and every test notices.
@@ -94,8 +95,16 @@ def _does_nothing(node: Any) -> bool:
 
 
 def _is_for_types(node: Any, line: str) -> bool:
-    """Return whether only the type checker sees a change: what is imported for it, and the bare `*` among parameters."""
-    return "TYPE_CHECKING" in line or (node.type == "operator" and node.parent.type == "parameters")
+    """Return whether only the type checker sees a change.
+
+    That is what is imported for it, the bare `*` among parameters, and what no code of ours may do to a frozen class or one with slots.
+    """
+    is_of_class = node.parent.type == "argument" and node.parent.children[0].get_code().strip() in (
+        "frozen",
+        "slots",
+    )
+    is_bare = node.type == "operator" and node.parent.type == "parameters"
+    return "TYPE_CHECKING" in line or is_bare or is_of_class
 
 
 def _operators() -> list[Any]:

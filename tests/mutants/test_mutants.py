@@ -77,6 +77,23 @@ def test_what_its_own_tests_miss_is_shown_to_those_of_its_room_and_to_those_that
     assert "6 by its own tests" not in told
 
 
+def test_the_examples_of_its_docstrings_are_its_own_tests(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = """Return the fee.
+
+    >>> told: list[str] = []
+    >>> [fee(amount, told) for amount in (9, 10, 11)], len(told)
+    ([2, 1, 1], 3)
+    """
+    rule = RULE.replace("Return the fee.", examples)
+    (house / "shared/room/rule.py").write_text(rule)
+    settings = house / "pyproject.toml"
+    settings.write_text(f'{settings.read_text()}addopts = "--doctest-modules"\n')
+    assert main(["shared/room/rule.py", "--most", "6", "--alone"], house) == 0
+    assert "6 by its own tests, 0 survived" in capsys.readouterr().out
+
+
 def test_without_a_mutant_the_tests_must_pass(house: Path) -> None:
     (house / "tests/shared/room/test_rule.py").write_text("def test_it() -> None:\n    assert False\n")
     with pytest.raises(ValueError, match="Without any mutant"):
@@ -117,11 +134,24 @@ def test_a_return_of_nothing_is_left_out_unless_the_function_ends_there_anyway(
     assert any(line.startswith("-") and "return None" in line for line in lines) is is_left_out
 
 
+def test_what_the_type_checker_alone_sees_is_not_changed() -> None:
+    rule = "@dataclass(frozen=True, slots=True)\nclass A:\n    b: bool = True\n"
+    diffs = [mutant.diff(rule) for mutant in sample(rule, most=1000, seed=1)]
+    assert any("b: bool = False" in diff for diff in diffs)
+    assert not any("+@dataclass(frozen=" in diff for diff in diffs)
+
+
 def test_no_mutant_is_the_original() -> None:
     rule = 'def f(a):\n    if a:\n        pass\n    """Says."""\n    return a + 1\n'
     diffs = [mutant.diff(rule) for mutant in sample(rule, most=1000, seed=1)]
     assert any("a - 1" in diff for diff in diffs)
     assert all(diffs)
+
+
+@pytest.mark.parametrize("room", ["consent", "jobs", "metrics", "profiles", "records", "rewards"])
+def test_every_module_of_a_flow_and_of_its_jobs_is_a_core_module(room: str) -> None:
+    found = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "shared" / room).rglob("*.py")}
+    assert {path for path in found if not path.endswith("__init__.py")} <= {*CORE}
 
 
 @pytest.mark.parametrize("module", CORE)

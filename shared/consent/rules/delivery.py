@@ -108,7 +108,7 @@ def read_event(
         id=id,
         topic=topic,
         profile=profile,
-        at=min(at, now.replace(microsecond=0)),
+        at=min(at, now),
         bounce=_bounce(words.get("bouncetype", "")),
         method=_method(words.get("custommethoddetail", "")),
     )
@@ -181,10 +181,9 @@ def _from_number(number: float) -> datetime | None:
 def _from_text(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
-        aware = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-    return aware.replace(microsecond=0)
 
 
 def _words(properties: Mapping[str, Any]) -> dict[str, str]:

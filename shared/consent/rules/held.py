@@ -131,8 +131,6 @@ def with_klaviyo(memory: Memory, subject: Subject, now: datetime) -> Memory:
     the time when it must have landed.
     """
     for consent in Consent:
-        if consent.channel is not memory.channel:
-            continue
         held = held_of(subject, consent, now)
         for call in [one for one in memory.calls if one.consent is consent and one.landed_at is None]:
             if call.profile in (subject.klaviyo_id, "") and (at := _landed_at(memory, call, held, now)):

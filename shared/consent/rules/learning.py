@@ -117,7 +117,7 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     memory = _noticed(memory, shown, dated)
     by_us = [event.decision for event in memory.events if event.is_written and event.at == dated]
     is_new = dated is not None and not by_us and (before is None or dated != before.stamp)
-    is_newest = is_new and (before is None or before.stamp is None or (dated or read_at) > before.stamp)
+    is_newest = is_new and (before is None or latest(before.stamp, dated) != before.stamp)
     if not is_newest and memory.seen_at is not None and read_at < memory.seen_at + CLOCKS_APART:
         return memory
     memory = replace(memory, seen=shown, seen_at=read_at)

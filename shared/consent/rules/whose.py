@@ -167,7 +167,7 @@ def _may_undo_an_opt_out(memory: Memory, event: Decided) -> bool:
         outs.append(memory.omneo_out)
     return any(
         call.profile in (event.profile, "")
-        and call.asked_at - CLOCKS_APART <= event.at <= call.last_at + LANDING
+        and event.at <= call.last_at + LANDING
         and any(call.asked_at <= at <= event.at for at in outs)
         for call in memory.calls
         if _is_of(call, memory, "in")

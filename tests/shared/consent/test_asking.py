@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.consent.asking import AskedConsent, Asking
+from shared.consent.former_numbers import FormerNumbers, GivenUp, OptOut
 from shared.consent.inbox import Inbox, entry_id
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import with_merge
@@ -62,6 +63,7 @@ def test_what_klaviyo_answers_is_remembered_of_that_call_alone(asking: Asking) -
     by_sms = replace(ASKED, consent=Consent.SMS)
     asking.begin(ASKED)
     asking.begin(by_sms)
+    assert not remembered(asking)[Channel.EMAIL].calls[0].is_accepted
     asking.accepted(ASKED)
     asking.refused(by_sms)
     assert remembered(asking)[Channel.EMAIL].calls == (replace(CALL, is_accepted=True),)
@@ -112,6 +114,45 @@ def test_who_has_no_klaviyo_profile_yet_has_taken_nothing_back(asking: Asking) -
     told(asking, OUT, NOW)
     assert asking.begin(replace(ASKED, klaviyo_id=""))
     assert [call.profile for call in remembered(asking)[Channel.EMAIL].calls] == [""]
+
+
+def test_who_opted_out_in_a_former_klaviyo_profile_is_not_subscribed_while_the_present_one_is_unknown(
+    asking: Asking,
+) -> None:
+    asking.begin(ASKED)
+    told(asking, OUT, NOW)
+    assert not asking.begin(replace(ASKED, klaviyo_id=""))
+
+
+def test_nobody_is_subscribed_to_texts_whose_number_has_opted_out_while_another_had_it(
+    asking: Asking,
+) -> None:
+    memories = ConsentMemories.of(asking.services)
+    by_sms = replace(ASKED, consent=Consent.SMS)
+    numbers = FormerNumbers.of(asking.services)
+    numbers.note_opt_out(TENANT, "a mark", OptOut(DECIDED, "01HY", "joe"))
+    assert asking.begin(by_sms)
+    memories.change(TENANT, JANE, lambda _: {Channel.SMS: Memory(Channel.SMS, mailed="a mark")})
+    assert not asking.begin(by_sms)
+
+
+def test_a_call_that_may_still_land_is_known_by_the_klaviyo_profile_that_it_is_about(asking: Asking) -> None:
+    assert not asking.is_landing("01HX")
+    asking.begin(ASKED)
+    assert asking.is_landing("01HX")
+    assert not asking.is_landing("01HY")
+    asking.refused(ASKED)
+    assert not asking.is_landing("01HX")
+
+
+def test_an_email_address_is_looked_for_among_no_phone_numbers(asking: Asking) -> None:
+    memories = ConsentMemories.of(asking.services)
+    with_mark = Memory(Channel.EMAIL, mailed="a mark")
+    memories.change(TENANT, JANE, lambda _: {Channel.EMAIL: with_mark})
+    given_up = GivenUp("a mark", "01HY", NOW - timedelta(days=1), NOW)
+    FormerNumbers.of(asking.services).note_given_up(TENANT, given_up)
+    told(asking, OUT, NOW, "01HY")
+    assert asking.begin(ASKED)
 
 
 def test_an_opt_out_that_waits_does_not_keep_an_opt_out_from_being_asked_for(asking: Asking) -> None:

@@ -298,3 +298,7 @@ def test_an_events_id_is_no_path(inbox: Inbox, stored_bytes: Callable[[], bytes]
         added(inbox, id)
     assert b"a/b" in stored_bytes()
     assert len(inbox.open_of("acme", "P1")) == 4
+
+
+def test_an_event_has_the_id_that_earlier_releases_gave_it_since_its_entry_may_be_stored() -> None:
+    assert entry_id("WBhXHN", "e1") == "8379db8fc1869a33429598ef2339625e"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -75,6 +76,36 @@ def test_a_call_may_land_for_so_long_and_longer_where_nobody_saw_an_answer(
     assert not calls.is_being_carried_out(memory, NOON + within)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "before_it_is_seen", "once_it_is_seen"),
+    [
+        (-6, False, False),
+        (-5, True, False),
+        (54, True, False),
+        (55, True, True),
+        (65, True, True),
+        (66, True, False),
+        (70 + UNDER_WAY.seconds, True, False),
+        (71 + UNDER_WAY.seconds, False, False),
+    ],
+)
+def test_a_change_may_be_a_calls_landing_while_it_is_under_way_and_then_only_at_the_time_that_klaviyo_showed(
+    seconds: float, before_it_is_seen: bool, once_it_is_seen: bool
+) -> None:
+    """Klaviyo's clock and ours are five seconds apart at most."""
+    call = a_call(last_at=NOON + 70 * SECOND)
+    changed_at = NOON + seconds * SECOND
+    assert call.may_have_landed(changed_at) is before_it_is_seen
+    assert replace(call, landed_at=NOON + MINUTE).may_have_landed(changed_at) is once_it_is_seen
+
+
+def test_a_call_is_under_way_until_it_is_seen_to_land_or_never_will() -> None:
+    call = a_call()
+    assert call.is_under_way(NOON + UNDER_WAY - SECOND)
+    assert not call.is_under_way(NOON + UNDER_WAY)
+    assert not replace(call, landed_at=NOON).is_under_way(NOON)
+
+
 def test_a_call_that_has_landed_or_was_never_made_is_not_being_carried_out() -> None:
     assert not calls.is_being_carried_out(remembering(a_call(landed_at=NOON)), NOON)
     assert not calls.is_being_carried_out(remembering(), NOON)
@@ -120,11 +151,22 @@ def test_two_calls_for_the_same_with_two_landings_are_not_waited_for(shown: tupl
 
 
 def test_a_landing_is_not_that_of_a_call_for_something_else() -> None:
-    landed = a_call(landed_at=NOON + SECOND, is_accepted=True)
-    for changes in ({"direction": "out"}, {"profile": "01HY"}, {"consent": Consent.SMS_TRANSACTIONAL}):
-        other = replace(landed, landed_at=None, **changes)
-        assert calls.is_being_carried_out(remembering(landed, other), NOON + MINUTE)
-    assert not calls.is_being_carried_out(remembering(landed), NOON + MINUTE)
+    call = a_call(is_accepted=True)
+    for changes in (
+        {"direction": "out"},
+        {"profile": "01HY"},
+        {"consent": Consent.SMS_TRANSACTIONAL},
+        {"suppresses": True},
+    ):
+        for one, other in permutations((call, replace(call, **changes))):
+            landed = replace(one, landed_at=NOON + SECOND)
+            assert calls.is_being_carried_out(remembering(landed, other), NOON + MINUTE)
+            assert not calls.is_being_carried_out(remembering(landed), NOON + MINUTE)
+            before = NOON - 3 * SECOND
+            earlier = replace(other, asked_at=before, last_at=before)
+            both, until = remembering(earlier, landed), before + LANDING
+            assert calls.is_being_carried_out(both, until - SECOND)
+            assert not calls.is_being_carried_out(both, until)
 
 
 def test_only_the_newest_calls_are_remembered_whoever_brings_them() -> None:
@@ -141,6 +183,7 @@ def test_the_same_call_soon_after_is_one_that_was_asked_twice_and_later_another(
     memory = calls.with_call(remembering(first), a_call(60))
     (both,) = memory.calls
     assert (both.asked_at, both.last_at, both.times) == (NOON, NOON + 60 * SECOND, 2)
+    assert (first.most_landings, both.most_landings) == (1, 2)
     later = NOON + timedelta(days=1)
     memory = calls.with_call(memory, replace(first, asked_at=later, last_at=later))
     assert [call.times for call in memory.calls] == [2, 3]

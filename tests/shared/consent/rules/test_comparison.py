@@ -14,7 +14,7 @@ from shared.consent.rules.comparison import ConsentRules, consent_steps, step_of
 from shared.consent.rules.decisions import Decided, read_stamp
 from shared.consent.rules.held import Subject, with_klaviyo
 from shared.consent.rules.learning import with_events, with_omneo
-from shared.consent.rules.memory import Call, Memory
+from shared.consent.rules.memory import LANDING, Call, Memory
 from shared.consent.rules.step import Outcome, Reason, Step
 from shared.consent.rules.whose import Verdict, verdict_of
 from shared.consent_events import Consent, Decision
@@ -402,6 +402,12 @@ def test_only_omneos_own_opt_out_unsubscribes_and_only_its_opt_in_subscribes(
     assert isinstance(step.reason, Reason)
 
 
+def test_whom_a_consent_is_of_shows_no_address() -> None:
+    subject = Subject("01HX", "canary-jane@example.org", {"email": {"canary": {}}}, held="canary-other")
+    assert "01HX" in repr(subject)
+    assert "canary" not in repr(subject)
+
+
 def test_a_landing_that_an_event_has_told_of_is_not_the_later_act_that_klaviyo_shows() -> None:
     """She unsubscribes once more after our unsubscribe has landed: that is hers, whatever the look finds first."""
     call = Call(Consent.EMAIL, "out", "01HX", NOW, NOW, NOW, is_accepted=True)
@@ -484,6 +490,7 @@ def test_whose_unsubscribe_is_under_way_is_subscribed_again_where_omneo_has_an_o
         (1, True, Outcome.SUBSCRIBE),
         (3, True, Outcome.SUBSCRIBE),
         (4, True, Outcome.LEAVE),
+        (5, True, Outcome.LEAVE),
         (4, False, Outcome.SUBSCRIBE),  # Klaviyo was down, say
     ],
 )
@@ -497,6 +504,45 @@ def test_a_subscribe_is_asked_four_times_at_most_for_one_decision_however_often_
     memory = with_omneo(Memory(consent_events.Channel.EMAIL, calls=(call,), merged_at=NOW), comms, NOW)
     subject = Subject("01HX", "canary-address", klaviyo("NEVER_SUBSCRIBED", EARLY))
     assert step_of(memory, comms, subject, unset="leave", now=NOW).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, Outcome.LEAVE),
+        ({"is_accepted": False}, Outcome.UNSUBSCRIBE),  # nobody saw an answer
+        ({"last_at": NOW - LANDING}, Outcome.UNSUBSCRIBE),  # it never landed
+        ({"landed_at": NOW}, Outcome.UNSUBSCRIBE),  # what Klaviyo shows has come since
+        ({"decided_at": NOW - timedelta(days=2)}, Outcome.UNSUBSCRIBE),  # it was for an earlier opt-out
+    ],
+)
+def test_an_unsubscribe_that_may_still_land_is_not_asked_for_again(changes: Json, outcome: Outcome) -> None:
+    stamp = NOW - timedelta(hours=1)
+    asked_at = NOW - LANDING + timedelta(seconds=1)
+    call = replace(
+        Call(Consent.EMAIL, "out", "01HX", stamp, asked_at, asked_at, is_accepted=True),
+        **changes,
+    )
+    comms = {"email_promo": False, "email_consent_updated_at": f"{stamp:%Y-%m-%d %H:%M:%S}"}
+    memory = with_omneo(Memory(consent_events.Channel.EMAIL, calls=(call,)), comms, NOW)
+    subject = Subject("01HX", "canary-address", klaviyo("SUBSCRIBED", EARLY))
+    assert step_of(memory, comms, subject, unset="leave", now=NOW).outcome is outcome
+
+
+def test_a_subscribe_to_texts_of_either_kind_is_taken_unless_an_opt_out_is_the_last_word_by_then() -> None:
+    stamp = NOW - timedelta(hours=1)
+    comms = {"sms_promo": True, "sms_consent_updated_at": f"{stamp:%Y-%m-%d %H:%M:%S}"}
+    subject = Subject("01HX", "canary-phone", klaviyo("SUBSCRIBED", EARLY, channel="sms"))
+    empty = Memory(consent_events.Channel.SMS)
+    out = Decided("e1", "unsubscribed_from_sms_marketing", "01HX", NOW, Decision.OPT_OUT)
+
+    def is_taken(consent: Consent, memory: Memory) -> bool:
+        step = Step(consent, Outcome.SUBSCRIBE, Reason.FILLS_NEVER_SUBSCRIBED, stamp)
+        return still_asked(step, memory, comms, subject, unset="leave", read_at=NOW, now=NOW) is not None
+
+    assert is_taken(Consent.SMS_TRANSACTIONAL, empty)
+    assert not is_taken(Consent.SMS_TRANSACTIONAL, with_events(empty, [out]))
+    assert not is_taken(Consent.SMS, empty)  # Klaviyo has it by now
 
 
 @pytest.mark.parametrize(
@@ -522,16 +568,23 @@ def test_transactional_sms_goes_with_sms_marketing_and_ends_with_the_opt_out(
         }
     }
     channels = consent_events.Channel
-    _, steps = consent_steps(
-        {channel: Memory(channel) for channel in channels},
-        comms,
-        {channels.EMAIL: Subject("01HX", "", None), channels.SMS: Subject("01HX", "canary-phone", held)},
-        rules=ConsentRules(unset=dict.fromkeys(channels, "leave"), sms_transactional=True),
-        read_at=NOW,
-        now=NOW,
+
+    def last(phone: str) -> Step:
+        _, steps = consent_steps(
+            {channel: Memory(channel) for channel in channels},
+            comms,
+            {channels.EMAIL: Subject("01HX", "", None), channels.SMS: Subject("01HX", phone, held)},
+            rules=ConsentRules(unset=dict.fromkeys(channels, "leave"), sms_transactional=True),
+            read_at=NOW,
+            now=NOW,
+        )
+        return steps[-1]
+
+    assert (last("canary-phone").consent, last("canary-phone").outcome) == (
+        Consent.SMS_TRANSACTIONAL,
+        outcome,
     )
-    assert steps[-1].consent is Consent.SMS_TRANSACTIONAL
-    assert steps[-1].outcome is outcome
+    assert last("").outcome is Outcome.LEAVE
 
 
 @pytest.mark.parametrize(

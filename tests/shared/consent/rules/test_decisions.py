@@ -18,9 +18,11 @@ from shared.consent.rules.decisions import (
     KlaviyoEmail,
     decide,
     is_subscribed,
+    landing_of,
     mark_of,
     needs_klaviyo,
     read_stamp,
+    row_of,
     state_of,
     write_stamp,
 )
@@ -161,6 +163,17 @@ class TestTheTable:
         assert mark_of(event, replace(SUBSCRIBED, marker="omneo")) != "omneo"
 
 
+@pytest.mark.parametrize("topic", sorted(TOPICS))
+def test_a_call_of_ours_lands_as_an_opt_in_or_an_opt_out_and_as_nothing_else(topic: str) -> None:
+    landing = landing_of(an_event(topic))
+    if row_of(topic).decision not in (OPT_IN, OPT_OUT):
+        assert landing is None
+    else:
+        assert landing is not None
+        assert (landing.topic, landing.decision) == (topic, row_of(topic).decision)
+        assert (landing.is_written, landing.is_told) == (False, False)
+
+
 class TestOurMark:
     @pytest.mark.parametrize("spelling", ["omneo", "OMNEO", "Omneo", "oMnEo"])
     def test_it_is_known_in_any_case_on_the_consent(self, spelling: str) -> None:
@@ -190,6 +203,17 @@ class TestOurMark:
         assert (
             mark_of(an_event(), replace(SUBSCRIBED, marker="omneo", changed_at=changed_at)) == "omneo"
         ) is marked
+
+    @pytest.mark.parametrize("seconds", [-2, 0, 2])
+    def test_another_mark_is_that_of_the_opt_in_by_which_klaviyo_has_the_consent_at_that_moment(
+        self, seconds: int
+    ) -> None:
+        changed_at = NOON + timedelta(seconds=seconds)
+        anothers = replace(SUBSCRIBED, marker="klaviyo", changed_at=changed_at)
+        assert mark_of(an_event(), anothers) == "other"
+        assert mark_of(an_event(), replace(anothers, changed_at=NOON + timedelta(seconds=3))) == ""
+        assert mark_of(an_event(), replace(anothers, consent="UNSUBSCRIBED")) == ""
+        assert mark_of(an_event(), replace(anothers, marker=None)) == ""
 
     def test_it_is_read_from_klaviyos_profile(self) -> None:
         marketing = {

@@ -236,6 +236,13 @@ def test_ids_may_be_numbers() -> None:
     assert (event.id, event.profile) == ("73", "42")
 
 
+@pytest.mark.parametrize(
+    ("number", "id"), [(2**63 - 1, "9223372036854775807"), (2**63, "73WCCK7JKtE"), (True, "73WCCK7JKtE")]
+)
+def test_a_number_that_no_store_can_keep_is_no_id(number: object, id: str) -> None:
+    assert event_of({**a_row(), "external_id": number}).id == id
+
+
 def test_properties_need_not_be_there() -> None:
     others: tuple[object, ...] = (None, [], "canary", {})
     for properties in others:

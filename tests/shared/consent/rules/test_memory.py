@@ -331,6 +331,12 @@ asked_calls = st.lists(
 histories = st.lists(events, min_size=1, max_size=6, unique_by=lambda one: (one.id, one.topic))
 
 
+def test_a_call_that_was_asked_twice_lands_twice_at_most() -> None:
+    memory = a_memory(event(IN, 70), event(IN, 80), event(IN, 90), asked=(("in", 0), ("in", 60)))
+    assert len(memory.calls) == 1
+    assert verdicts_of(memory) == [OURS, OURS, PERSON]
+
+
 def lived(history: list[Decided], made: list[tuple[Direction, float]], shown: dict[str, Any]) -> Any:
     """Return what stands at the end, and what was told, when each event comes by itself and all that follows is done."""
     memory, held = a_memory(asked=tuple(sorted(made, key=lambda call: call[1]))), dict(shown)
@@ -429,6 +435,18 @@ class TestWhatOmneoShows:
         assert learning.is_opt_out_taken_back(*known) is is_so
 
 
+@pytest.mark.parametrize(
+    ("stamped", "is_written"), [(None, True), (30, True), (3600, False)], ids=["undated", "later", "ahead"]
+)
+def test_an_opt_out_is_written_again_where_omneo_shows_an_opt_in_with_a_stamp_ahead_of_the_clock(
+    stamped: float | None, is_written: bool
+) -> None:
+    memory = written(a_memory(event(OUT, 10)), comms(False, 10))
+    assert [one.is_written for one in memory.events] == [True]
+    memory = learning.with_omneo(memory, comms(True, stamped), at(60))
+    assert [one.is_written for one in memory.events] == [is_written]
+
+
 def test_of_many_events_the_newest_are_remembered_and_whoever_is_still_to_be_told_of() -> None:
     told = [event(OUT, number, is_written=True, is_told=True) for number in range(1, 60)]
     memory = a_memory(event(IN, 0), *told)
@@ -467,14 +485,20 @@ class TestWhoseBesideOthers:
         assert sorted(verdicts_of(memory)) == sorted([Verdict.OURS, Verdict.PERSON, Verdict.TWIN])
 
     @pytest.mark.parametrize(
-        ("channel", "verdict"), [(Channel.EMAIL, Verdict.PERSON), (Channel.SMS, Verdict.OURS)]
+        ("channel", "seconds", "verdict"),
+        [
+            (Channel.EMAIL, 20, Verdict.PERSON),
+            (Channel.SMS, 20, Verdict.OURS),
+            (Channel.SMS, LANDING.seconds, Verdict.OURS),
+            (Channel.SMS, LANDING.seconds + 1, Verdict.PERSON),  # our call has landed by then
+        ],
     )
     def test_a_second_opt_in_after_her_opt_out_is_hers_where_klaviyo_shows_whose_it_is(
-        self, channel: Channel, verdict: Verdict
+        self, channel: Channel, seconds: int, verdict: Verdict
     ) -> None:
         to, of = (f"{word}_{channel}_marketing" for word in ("subscribed_to", "unsubscribed_from"))
-        acts = [(to, 5, Decision.OPT_IN), (of, 10, Decision.OPT_OUT), (to, 20, Decision.OPT_IN)]
-        events = [Decided(f"{seconds}", topic, FIRST, at(seconds), act) for topic, seconds, act in acts]
+        acts = [(to, 5, Decision.OPT_IN), (of, 10, Decision.OPT_OUT), (to, seconds, Decision.OPT_IN)]
+        events = [Decided(f"{after}", topic, FIRST, at(after), act) for topic, after, act in acts]
         call = Call(Consent(channel.value), "in", FIRST, at(0), at(0), at(0))
         memory = learning.with_events(calls.with_call(Memory(channel), call), events)
         assert verdicts_of(memory) == [Verdict.OURS, Verdict.PERSON, verdict]

@@ -20,6 +20,11 @@ def test_one_begins_every_ten_seconds() -> None:
     assert first.due == NOON + timedelta(seconds=12)
 
 
+def test_its_number_is_the_same_for_each_version_of_the_code_since_it_names_a_task() -> None:
+    assert Window.at(datetime(1970, 1, 1, tzinfo=UTC)).number == 0
+    assert Window.at(NOON).number == NOON.timestamp() // 10
+
+
 @given(moment=moments)
 def test_a_moment_lies_in_its_window_and_is_handled_after_its_end(moment: datetime) -> None:
     window = Window.at(moment)

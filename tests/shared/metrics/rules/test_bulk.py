@@ -29,8 +29,9 @@ def places(*events: dict[str, Any]) -> list[Place]:
 
 
 def test_a_thousand_events_fill_a_job() -> None:
-    found = places(*(an_event(f"u-{n}", email=JANE) for n in range(MOST_EVENTS + 1)))
-    assert found == [Place.TAKEN] * MOST_EVENTS + [Place.FULL]
+    """Klaviyo takes no more."""
+    found = places(*(an_event(f"u-{n}", email=JANE) for n in range(1001)))
+    assert found == [Place.TAKEN] * 1000 + [Place.FULL]
 
 
 def test_a_job_is_full_before_it_is_too_large() -> None:
@@ -41,6 +42,15 @@ def test_a_job_is_full_before_it_is_too_large() -> None:
     assert sum(map(bytes_sent, events[:taken])) <= BULK_BYTES < sum(map(bytes_sent, events[: taken + 1]))
     rows = [bulk_row(event) for event in events[:taken]]
     assert len(json.dumps(rows)) <= sum(map(bytes_sent, events[:taken])) <= 5_000_000
+
+
+def test_a_job_may_be_as_large_as_klaviyo_takes_it_to_the_byte() -> None:
+    first = an_event("u-1", email=JANE)
+    last = an_event("u-2", email=JANE, title="")
+    left = BULK_BYTES - bytes_sent(first) - bytes_sent(last)
+    whole, larger = (an_event("u-2", email=JANE, title="x" * length) for length in (left, left + 1))
+    assert places(first, whole) == [Place.TAKEN, Place.TAKEN]
+    assert places(first, larger) == [Place.TAKEN, Place.FULL]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.profiles.rules.mapping import MappedProfile, Note, NoteReason, klaviyo_profile
+from shared.klaviyo.rules.attributes import LONGEST_NAME
+from shared.profiles.rules.draft import with_cleared
+from shared.profiles.rules.mapping import MappedProfile, Note, NoteReason, klaviyo_profile, names_filled
 from shared.profiles.rules.omneo_paths import MISSING, at_path
 from tests.support.world import EMAIL
 
@@ -50,6 +52,25 @@ def objections(found: MappedProfile) -> list[str]:
     except ValidationError as error:
         return [f"{row['loc']} {row['type']}" for row in error.errors(include_input=False)]
     return []
+
+
+def test_the_fields_that_a_sync_fills_are_those_of_its_mappings_and_its_own() -> None:
+    found = names_filled({"a": "organization", "b": "shoe size", "c": "$organization", "d": "email"})
+    assert {"organization", "properties.shoe size", "first_name", "phone_number"} <= found
+    assert not found & {"properties.organization", "properties.email", "properties."}
+
+
+def test_a_property_that_is_cleared_is_one_that_the_profile_does_not_give_a_value() -> None:
+    resource = {
+        "attributes": {"properties": {"kept": 1}, "title": "Dr"},
+        "meta": {"patch_properties": {"unset": ["gone"]}},
+    }
+    cleared = with_cleared(resource, ["properties.kept", "properties.empty", "title", "image"])
+    assert cleared == {
+        "attributes": {"properties": {"kept": 1}, "title": "Dr", "image": None},
+        "meta": {"patch_properties": {"unset": ["empty", "gone"]}},
+    }
+    assert resource["meta"] == {"patch_properties": {"unset": ["gone"]}}
 
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.iterdir()), ids=lambda folder: str(folder.name))
@@ -200,6 +221,13 @@ class TestMappings:
     def test_an_attribute_may_be_named_as_klaviyo_once_did(self, name: str, where: str) -> None:
         assert mapped({"company": name}, company="Canary Shoes").attributes[where] == "Canary Shoes"
 
+    def test_a_name_may_have_as_many_letters_as_klaviyo_takes(self) -> None:
+        longest = "n" * LONGEST_NAME
+        assert properties(mapped({"company": longest}, company="Canary")) == {longest: "Canary"}
+        found = mapped({"company": f"{longest}n"}, company="Canary")
+        assert properties(found) == {}
+        assert found.notes == (Note(NoteReason.NAME_UNFIT, longest),)
+
     def test_what_klaviyo_has_no_attribute_for_is_a_property(self) -> None:
         found = mapped(
             {"company": "Firm", "occupation": "properties.title"}, company="Canary", occupation="Cobbler"
@@ -243,6 +271,10 @@ class TestMappings:
         }
         assert at_path(profile, path) == value
         assert at_path(profile, f"{path}.further") in (MISSING, None)
+
+    @pytest.mark.parametrize("place", ["1", "10000", "9" * 5000, "-1", "²"])
+    def test_a_place_that_a_list_does_not_have_leads_nowhere(self, place: str) -> None:
+        assert at_path({"tags": ["vip"]}, f"tags.{place}") is MISSING
 
 
 class TestDefaults:

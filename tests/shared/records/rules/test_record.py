@@ -144,6 +144,13 @@ def test_what_goes_together_is_as_much_as_fits_and_always_something(sizes: list[
     assert count in (len(sizes), MOST_RECORDS) or sum(sizes[: count + 1]) > most
 
 
+def test_a_parcel_is_full_to_the_byte() -> None:
+    """A comma stands between two records."""
+    room = PARCEL_BYTES - 2 - bytes_of({"a": ""}) - bytes_of({"a": 1})
+    assert len(list(parcels([{"a": 1}, {"a": "x" * room}]))) == 1
+    assert len(list(parcels([{"a": 1}, {"a": "x" * (room + 1)}]))) == 2
+
+
 @pytest.mark.parametrize("text", ["x" * 400_000, "\u00e9" * 60_000, "\U0001f600" * 40_000, "\x01" * 80_000])
 def test_every_parcel_fits_a_task_and_none_is_lost(text: str) -> None:
     records = [{"n": n, "text": text} for n in range(5)] + [{"n": n} for n in range(5, 500)]
@@ -170,7 +177,7 @@ def test_a_bulk_job_holds_500_records_or_4_mb() -> None:
         ([f"{POINTER}/3/attributes/record"], [3]),
         ([f"{POINTER}/3"], [3]),
         ([f"{POINTER}/3/attributes/record", f"{POINTER}/0", f"{POINTER}/3/type"], [0, 3]),
-        ([f"{POINTER}/5/attributes/record"], []),
+        ([f"{POINTER}/4", f"{POINTER}/5/attributes/record", f"{POINTER}/7"], [4]),
         ([f"{POINTER}/-1", f"{POINTER}/x", f"{POINTER}/99999", POINTER], []),
         (["/data/attributes/data-source-record/data/1"], []),
     ],
