@@ -63,8 +63,10 @@ _FIXES: Mapping[str, str] = {
 
 
 def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
-    """Begin a run and return it. A reconcile, or a repair, without `since` takes up where the last one that is done began. The same order
-    again, before any job has worked on its run, begins no other.
+    """Begin a run and return it. A reconcile, or a repair, without `since` takes up where the last one that is done began.
+
+    An order while a run is under way that no job has worked on yet is refused too, but queues that run's job anew: the process that began
+    it may have died before it queued one.
 
     Raises:
         NotInstalledError: there is no Klaviyo account to send to.
@@ -86,10 +88,12 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
         undated=order.undated_opt_ins,
     )
     runs = Resyncs.of(services)
-    # The same order again, before any job has worked on its run: the process may have died before it queued one.
-    before = runs.under_way(tenant.name)
-    is_again = before is not None and before.options == options and before.is_unheard
-    run = before if before is not None and is_again else runs.begin(tenant.name, services.new_id(), options)
+    try:
+        run = runs.begin(tenant.name, services.new_id(), options)
+    except ConflictError:
+        if (before := runs.under_way(tenant.name)) and before.is_unheard:
+            change_state(tenant, before.id, State.RUNNING, services)
+        raise
     services.queue.put(next_job(tenant, run, services), tenant)
     return run
 

@@ -69,6 +69,7 @@ CORE = (
     "shared/matching.py",
     "shared/metrics/arrival.py",
     "shared/metrics/backlog.py",
+    "shared/metrics/batches.py",
     "shared/metrics/few.py",
     "shared/metrics/lane.py",
     "shared/metrics/metrics.py",

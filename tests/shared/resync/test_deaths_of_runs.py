@@ -44,24 +44,29 @@ def test_a_run_whose_job_is_dead_has_failed_with_its_reason_and_is_free(shop: Wh
     assert shop.run(Kind.RECONCILE).state is State.DONE
 
 
-def test_an_order_again_lets_a_run_begin_whose_first_job_was_never_queued(shop: Whole, world: World) -> None:
+def test_an_order_again_is_refused_and_lets_the_run_begin_whose_first_job_was_never_queued(
+    shop: Whole, world: World
+) -> None:
     shop.base(3)
     run = shop.begin()
     world.services.queue.purge(world.read(), Direction.OUTBOUND)  # as if the process had died before
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match=run.id):
         shop.begin(only_consent=True)
-    assert shop.begin().id == run.id
     assert shop.end(run).state is State.DONE
     assert shop.begin().id != run.id
 
 
-def test_an_order_again_of_a_run_that_a_job_works_on_is_another(shop: Whole, world: World) -> None:
+def test_an_order_again_starts_no_second_chain_of_jobs(shop: Whole, world: World) -> None:
     shop.base(3)
     run = shop.begin()
-    world.work(10)
-    assert shop.now_of(run).state is State.RUNNING
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match=run.id):
         shop.begin()
+    assert shop.now_of(run).chain != run.chain
+    world.work(10)
+    chain = shop.now_of(run).chain
+    with pytest.raises(ConflictError, match=run.id):
+        shop.begin()
+    assert shop.now_of(run).chain == chain
 
 
 def test_a_run_that_waits_for_longer_than_a_job_may_has_failed(shop: Whole, world: World) -> None:
