@@ -253,7 +253,9 @@ def test_a_link_shows_whose_install_it_is_and_survives_a_double_click(shop: Shop
     expect(page.get_by_role("definition")).to_have_text("linked")
     shop.picture(page, "link")
     page.get_by_role("button", name="Continue to Klaviyo").dblclick()
-    page.get_by_role("button", name="Allow").dblclick()
+    page.get_by_role(
+        "button", name="Allow"
+    ).click()  # not ours: a second click there may bring the state a second time
     heading(page, "Connect Klaviyo account Acme Store to Omneo tenant linked?")
     page.get_by_role("button", name="Connect", exact=True).dblclick()
     connected(page)
