@@ -22,6 +22,7 @@ from shared.errors import WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.matching import owner_of_email
+from shared.omneo.client import Profile
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
 from shared.profiles.subjects import ADDRESSES
@@ -105,6 +106,20 @@ class GivingUp:
         if outs:
             tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=self.job.traceparent)
         return {given_up.id: heir}
+
+    def note_taken(self, email: str, klaviyo_id: str, holder: Profile | None, *, since: datetime) -> None:
+        """Note the email that this person has in Omneo, and that Klaviyo still has on the profile of `holder`, who has another by now.
+
+        `holder` may get it back before a sync of theirs sees that.
+        """
+        if holder is None or (holder.email or "").casefold() == email.casefold():
+            return
+        tenant, services = self.tenant, self.services
+        if tenant.ledger_key is None:
+            tenant = ensure_ledger_key(services.tenants, tenant.name)
+        mark = mark_of(tenant, Identifier.EMAIL, email)
+        heir = Heir(self.job.profile_id, since, services.clock() + CLOCKS_APART, mark)
+        FormerIdentities.of(services).note_heir(tenant.name, klaviyo_id, heir)
 
     def leave_number(self, number: str) -> dict[str, GivenUp]:
         """Note an opt-out since the last sync under the phone number that this profile gives up. The sync of the

@@ -191,7 +191,17 @@ class _Sync:
         email = imported.owners["email"].id if "email" in shared else ""
         number = str(plan.mapped.attributes["phone_number"]) if "phone_number" in shared else ""
         share_email(email, holders.get("email", ""), sharer, self.tenant, self.services)
+        if email:
+            wanted, holder = (
+                str(plan.mapped.attributes["email"]),
+                self._ownership.holders.get(holders["email"]),
+            )
+            self._giving_up.note_taken(wanted, email, holder, since=sharer.since)
         share_number(number, holders.get("phone_number", ""), sharer, self.tenant, self.services)
+
+    def _note_taken(self, email: str, klaviyo_id: str, holder_id: str) -> None:
+        holder, since = self._ownership.holders.get(holder_id), self.job.accepted_at - CLOCKS_APART
+        self._giving_up.note_taken(email, klaviyo_id, holder, since=since)
 
     def opt_out_meanwhile(self) -> None:
         """Apply the opt-outs of a profile that Klaviyo already has, while its import waits. An opt-out that fails is left to the sync."""
@@ -205,8 +215,9 @@ class _Sync:
         logs.write(logging.INFO, "profile not synced", reason=exclusion.value)
         wanted = mapped_profile(self.profile, rules_of(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
-        trouble, before = None, [*self.before.left.values()]
-        for found in self._of_excluded():
+        trouble, before, theirs = None, [*self.before.left.values()], self._of_excluded()
+        self._note_taken_by_excluded(str(wanted.get("email") or ""), theirs)
+        for found in theirs:
             subjects = subjects_of_excluded(found)
             is_absorbed = found.id in self._former_owners.absorbed_ids
             if is_absorbed and self._is_opted_in(subjects):
@@ -220,6 +231,14 @@ class _Sync:
             before = []
         if trouble is not None:
             raise trouble
+
+    def _note_taken_by_excluded(self, email: str, found: Collection[KlaviyoProfile]) -> None:
+        """Note whose Klaviyo profile has the email that the person has got; nobody is asked while her own has it."""
+        if not email or not found or any(one.email.casefold() == email.casefold() for one in found):
+            return
+        owner = self._ownership.owners({"email": email}).by.get("email")
+        if owner is not None:
+            self._note_taken(email, owner.id, owner.holder)
 
     def _give_up(self, found: KlaviyoProfile, room: MakingRoom, before: Collection[str]) -> None:
         """Take the identifiers for which others wait from an excluded person's Klaviyo profile.

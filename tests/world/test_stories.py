@@ -715,6 +715,23 @@ STORIES: dict[str, Plan] = {
         landings=(9.5,),
         page_size=4,
     ),
+    **{
+        f"she signs up with the email of another, who gets it back before Klaviyo tells of that, {kind}": Plan(
+            people=(Beginning("out", "out", is_known_by_email=True), OUT),
+            acts=(
+                *acts,
+                act(76.2, "k.unsubscribe", "email"),
+                act(87.4, "p.give email", who=1, told=(247.5,)),
+                act(89.5, "k.subscribe", "email"),
+                act(100, "p.swap"),
+            ),
+            landings=(3.8,),
+            master_list=True,
+            returns_own_changes=True,
+            page_size=4,
+        )
+        for kind, acts in (("and is synced", ()), ("and is excluded", (act(67.8, "p.exclude"),)))
+    },
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -1,12 +1,13 @@
 """The right person: whatever comes late, is shared, swapped or given up, no two people become one, and nobody is mailed who opted out."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from deploy.local.sandbox.klaviyo.accounts import Profile
-from shared.errors import CannotSucceedError
+from shared.errors import CannotSucceedError, WaitError
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.profiles.deleted import OMNEO_LAGS
 from shared.profiles.making_room import PATIENCE
@@ -544,6 +545,28 @@ def test_who_opts_out_at_an_address_that_klaviyo_still_has_on_anothers_profile_i
     shop.settle(200)
     assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, False)
     assert consent_of(shop, jane) == "UNSUBSCRIBED"
+
+
+@pytest.mark.parametrize("kind", [{}, {"profile_type": "connection"}])
+def test_who_signs_up_at_an_address_that_is_hers_for_moments_opts_in_nobody_else(
+    shop: Shop, kind: dict[str, str]
+) -> None:
+    """The other, who has the address again when the sign-up is told, was never synced with another."""
+    emails = (EMAIL, OTHERS_EMAIL)
+    jane, joan = (shop.customer(email=email, comms=opted(shop, email=False)) for email in emails)
+    shop.settle()
+    shop.world.clock.advance(900)
+    theirs = of(shop, joan).id
+    for id, email in ((jane, OTHERS_EMAIL), (joan, EMAIL)):
+        shop.omneo.change_profile(TENANT, id, tells=False, email=email, **(kind if id == jane else {}))
+    with suppress(WaitError):  # Klaviyo has the address with the other
+        sync_in(TENANT, jane, shop.world)
+    shop.klaviyo.subscribe(ACCOUNT, theirs)
+    for id, email in ((jane, EMAIL), (joan, OTHERS_EMAIL)):
+        shop.omneo.change_profile(TENANT, id, tells=False, email=email)
+    shop.settle(200)
+    assert shop.comms(joan)["email_promo"] is False
+    assert consent_of(shop, joan) == "UNSUBSCRIBED"
 
 
 @pytest.mark.parametrize(
