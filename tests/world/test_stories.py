@@ -732,6 +732,18 @@ STORIES: dict[str, Plan] = {
         )
         for kind, acts in (("and is synced", ()), ("and is excluded", (act(67.8, "p.exclude"),)))
     },
+    "she is merged into one who has opted out and is excluded, and who takes her email, while our call for her is slow": Plan(
+        people=(Beginning("in", "out", is_new=True, is_known_by_email=True), OUT),
+        acts=(
+            act(5.9, "o.out", "email", who=1),
+            act(6.4, "p.exclude", who=1),
+            act(21.4, "p.merge", "takes the email"),
+        ),
+        faults=(Fault(10.2, "klaviyo", "slow", about="POST *"),),
+        landings=(44.0,),
+        skews=(0.2, 0.7),
+        chance=10510,
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -13,6 +13,7 @@ from shared.profiles.deleted import OMNEO_LAGS
 from shared.profiles.making_room import PATIENCE
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
+from tests.support.stories import meanwhile
 from tests.support.syncing import IMPORT, OTHERS_EMAIL, OTHERS_PHONE, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -47,6 +48,30 @@ def have_deleted(shop: Shop, id: str, *, ago: float) -> None:
         tenant=TENANT, id="delete", accepted_at=accepted_at, profile_id=id, klaviyo_id=of(shop, id).id
     )
     shop.world.services.queue.put(job, shop.world.read())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kind", "is_in"),
+    [
+        (9, {"profile_type": "deleted"}, False),
+        (9, {"email": OTHERS_EMAIL}, False),
+        (9, {"profile_type": "connection"}, False),
+        (9, {"last_name": "canary"}, True),
+        (1, {"profile_type": "connection"}, True),
+    ],
+)
+def test_an_opt_in_is_asked_for_if_omneo_shows_the_same_person_after_slow_calls(
+    shop: Shop, seconds: float, kind: dict[str, str], is_in: bool
+) -> None:
+    jane = shop.customer(tells=False, comms=opted(shop, email=True))
+
+    def changes() -> None:
+        shop.world.clock.advance(seconds)
+        shop.omneo.change_profile(TENANT, jane, tells=False, **kind)
+
+    with meanwhile(shop.world, "POST /api/profiles", changes), suppress(WaitError):
+        sync_in(TENANT, jane, shop.world)
+    assert bool(shop.klaviyo_calls(SUBSCRIBE)) is is_in
 
 
 # One person, and two profiles in Klaviyo since they were merged in Omneo
