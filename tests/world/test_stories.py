@@ -744,6 +744,18 @@ STORIES: dict[str, Plan] = {
         skews=(0.2, 0.7),
         chance=10510,
     ),
+    "she opts in in Omneo with a stamp, signs up, and opts out in Omneo without one, before our write of her sign-up": Plan(
+        people=(Beginning("in", "in"),),
+        acts=(
+            act(38.1, "k.subscribe", "email"),
+            act(169.2, "o.in", "email"),
+            act(170.8, "k.subscribe", "email"),
+            act(180.4, "o.out unstamped", "email"),
+            act(189.8, "k.delete"),
+        ),
+        landings=(25.1,),
+        skews=(-0.7, -0.6),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
