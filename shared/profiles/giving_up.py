@@ -12,10 +12,12 @@ from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.former_numbers import FormerNumbers, GivenUp, mark_of_number
 from shared.consent.heirs import leave_at_number, tell_heir
 from shared.consent.ledger import ensure_ledger_key
-from shared.consent.memories import ConsentMemories
+from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import whose
-from shared.consent.rules.calls import is_being_carried_out
+from shared.consent.rules.calls import is_being_carried_out, with_merge
 from shared.consent.rules.decisions import Decided
+from shared.consent.rules.held import Subject, opted_in_at
+from shared.consent.rules.learning import is_pulled
 from shared.consent.rules.memory import CLOCKS_APART
 from shared.consent_events import Channel, Decision
 from shared.errors import WaitError
@@ -105,6 +107,7 @@ class GivingUp:
         outs = [one.at for one in opt_outs if one.at >= since and one.address != mark]
         if outs:
             tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=self.job.traceparent)
+        self._leave_opt_in(given_up)
         return {given_up.id: heir}
 
     def note_taken(self, email: str, klaviyo_id: str, holder: Profile | None, *, since: datetime) -> None:
@@ -171,10 +174,29 @@ class GivingUp:
         if number and before and written.phone_number != before.phone_number:
             FormerNumbers.of(self.services).note_given_up(self.tenant.name, replace(number, until=until))
 
+    def _leave_opt_in(self, given_up: KlaviyoProfile) -> None:
+        """Leave an email opt-in since the last sync with the present owner of the address that this profile gives up.
+
+        Klaviyo goes on showing it on this profile. Without an event, nothing shows that it was this person's.
+        """
+        now = self.services.clock()
+        subject = Subject(given_up.id, given_up.email, given_up.subscriptions)
+        opted_in = opted_in_at(subject, Channel.EMAIL, now)
+        if opted_in is None or opted_in < self.since:
+            return
+
+        def left(memories: Memories) -> Memories:
+            return {Channel.EMAIL: with_merge(memories[Channel.EMAIL], now)}
+
+        ConsentMemories.of(self.services).change(self.tenant.name, self.job.profile_id, left)
+
     def _opt_outs_through(self, given_up: KlaviyoProfile, channel: Channel) -> list[Decided]:
         """Return the person's opt-outs that may have come through a Klaviyo profile; through that of who was merged into the person, no others."""
         memory = ConsentMemories.of(self.services).find(self.tenant.name, self.job.profile_id)[channel]
+        # What Klaviyo has shown since a deletion's own suppression landed was no decision at the address.
+        ours = whose.our_landings(memory, "out")
         outs = [one for one in whose.persons(memory) if one.decision is Decision.OPT_OUT]
+        outs = [one for one in outs if not (is_pulled(one) and one.at in ours)]
         is_absorbed = given_up.id in self.absorbed_ids
         return [one for one in outs if not is_absorbed or one.profile in (given_up.id, "")]
 

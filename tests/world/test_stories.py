@@ -756,6 +756,23 @@ STORIES: dict[str, Plan] = {
         landings=(25.1,),
         skews=(-0.7, -0.6),
     ),
+    "two share an email, and one signs up with it, without an event, when Omneo has another with the other": Plan(
+        people=(OUT, Beginning("in", "in")),
+        acts=(
+            act(360.3, "p.share email"),
+            act(461.2, "k.suppress", "email"),
+            act(571.7, "p.email", who=1, told=(25600.4,)),
+            act(890.4, "k.subscribe", "email"),
+        ),
+        landings=(117.0,),
+        repeats_consent_events=False,
+        page_size=4,
+    ),
+    "she is deleted, and so suppressed by us, and restored, and another has swapped emails with her": Plan(
+        people=(Beginning("in", "out"), Beginning("in", "in")),
+        acts=(act(272.4, "p.delete"), act(321.3, "p.restore"), act(322.5, "p.swap")),
+        landings=(9.4,),
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

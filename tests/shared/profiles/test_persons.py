@@ -185,6 +185,26 @@ def test_who_is_restored_after_another_has_got_her_klaviyo_profile_gets_one_of_h
     assert names == ["Canary Jane", "Canary Joan"]
 
 
+def test_our_suppression_of_who_is_deleted_and_restored_opts_out_nobody_who_gets_her_email(
+    shop: Shop,
+) -> None:
+    jane = shop.customer(comms=opted(shop, email=True))
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.world.clock.advance(900)
+    whole = shop.omneo._tenants[TENANT].profiles[jane]
+    shop.omneo.delete_profile(TENANT, jane)
+    shop.settle()
+    assert of(shop, jane).subscriptions.is_suppressed("USER_SUPPRESSED")
+    shop.omneo._tenants[TENANT].profiles[jane] = {**whole, "profile_type": "active"}
+    shop.omneo.change_profile(TENANT, joan, tells=False, email=EMAIL)
+    shop.change(jane, email=OTHERS_EMAIL)
+    shop.change(joan, last_name="canary")
+    shop.settle(200)
+    assert (email_of(shop, jane), email_of(shop, joan)) == (OTHERS_EMAIL, EMAIL)
+    assert (shop.comms(joan)["email_promo"], consent_of(shop, joan)) == (True, "SUBSCRIBED")
+
+
 def test_a_deletion_that_omneo_does_not_show_yet_is_done_seconds_later(shop: Shop) -> None:
     id = shop.customer(comms=opted(shop, email=True))
     shop.settle()
@@ -570,6 +590,28 @@ def test_who_opts_out_at_an_address_that_klaviyo_still_has_on_anothers_profile_i
     shop.settle(200)
     assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, False)
     assert consent_of(shop, jane) == "UNSUBSCRIBED"
+
+
+@pytest.mark.parametrize(
+    ("email", "ends"), [("canary-new@example.org", "UNSUBSCRIBED"), (EMAIL, "SUBSCRIBED")]
+)
+def test_an_opt_in_without_an_event_at_a_former_address_does_not_move_to_the_new_one(
+    shop: Shop, email: str, ends: str
+) -> None:
+    """It may be that of another person, who has the address by then."""
+    joan = shop.customer(email=EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.klaviyo.suppress(ACCOUNT, of(shop, joan).id)
+    shop.settle()
+    assert shop.comms(joan)["email_promo"] is False
+    shop.world.clock.advance(900)
+    shop.omneo.change_profile(TENANT, joan, tells=False, email=email)
+    shop.customer(email=EMAIL if email != EMAIL else OTHERS_EMAIL, comms=opted(shop, email=True), tells=False)
+    shop.klaviyo.subscribe(ACCOUNT, of(shop, joan).id)  # which lifts the suppression, without an event
+    shop.change(joan, last_name="canary")
+    shop.settle(200)
+    assert email_of(shop, joan) == email
+    assert consent_of(shop, joan) == ends
 
 
 @pytest.mark.parametrize("kind", [{}, {"profile_type": "connection"}])
