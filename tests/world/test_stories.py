@@ -773,6 +773,16 @@ STORIES: dict[str, Plan] = {
         acts=(act(272.4, "p.delete"), act(321.3, "p.restore"), act(322.5, "p.swap")),
         landings=(9.4,),
     ),
+    "who has shared her email with another is deleted, which is never told, and texts STOP from her own number": Plan(
+        people=(Beginning("out", "out", is_known_by_email=True), Beginning("out", "in")),
+        acts=(
+            act(104513.4, "p.share email", who=1),
+            act(104914.4, "p.delete", told=()),
+            act(104914.6, "k.unsubscribe", "sms"),
+        ),
+        landings=(66.4,),
+        page_size=4,
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),
