@@ -77,7 +77,9 @@ def flush(job: FlushInbox, tenant: Tenant, services: Services) -> None:
             ready = _told_apart(ready, profile, look, tenant, services)
             profile, read_at = _again(profile, tenant, services)
         if match.is_by_email:
-            ready = _of_her_number(ready, profile, look, tenant)
+            texts, ready = ready.outs(Channel.SMS), _of_her_number(ready, profile, look, tenant)
+            if not ready.outs(Channel.SMS):
+                _leave_of_nobody(texts, look, tenant, services)
         _bring(ready, ToOmneo(tenant, profile, read_at, services, job.traceparent), look)
     if ready.missing is not None:
         raise ready.missing
@@ -200,7 +202,7 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
     decided = [
         (
             entry,
-            numbers.without_opt_in_of_another_number(
+            numbers.without_decision_of_another_number(
                 one, in_klaviyo=held.phone_number, in_omneo=number, names_another=names_another
             ),
         )

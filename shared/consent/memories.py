@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 _ATTEMPTS = 20
-_VALUES = ("omneo_in", "omneo_out", "seen_at", "ahead", "merged_at", "own_in", "others_out", "mailed")
+_VALUES = (
+    "omneo_in",
+    "omneo_out",
+    "seen_at",
+    "ahead",
+    "merged_at",
+    "own_in",
+    "others_out",
+    "mailed",
+    "told_in",
+)
 
 Memories: TypeAlias = Mapping[Channel, Memory]
 

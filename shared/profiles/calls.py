@@ -13,7 +13,7 @@ from shared import logs
 from shared.consent.ledger import ensure_ledger_key
 from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.decisions import direction_in
-from shared.consent.rules.learning import with_opt_out_told
+from shared.consent.rules.learning import with_opt_in_told, with_opt_out_told
 from shared.consent.stamps_ahead import StampsAhead
 from shared.consent.to_omneo import note_decisions
 from shared.consent_events import Channel
@@ -44,8 +44,8 @@ def accept_profile_event(
 ) -> dict[str, str]:
     """Queue the job of a profile event, and return the answer. `event` is the header X-Omneo-Event.
 
-    Of the body nothing is kept but that a consent stamp lies ahead now, and the time of an opt-out that our own write may have replaced
-    in Omneo: nothing else shows it any more.
+    Of the body nothing is kept but that a consent stamp lies ahead now, the newest stamp of an opt-in, and the time of an opt-out that our
+    own write may have replaced in Omneo: nothing else shows them any more.
 
     A call that needs no job is accepted too: Omneo would send a refused call again.
 
@@ -77,11 +77,14 @@ def _note_consents(tenant: Tenant, profile_id: str, body: object, services: "Ser
         if tenant.ledger_key is None:
             tenant = ensure_ledger_key(services.tenants, tenant.name)
         notes.note(tenant, profile_id, ahead)
-    outs = {channel for channel in Channel if direction_in(comms, channel) == "out"} - {*ahead}
-    if outs:
+    decided = {channel for channel in Channel if direction_in(comms, channel)} - {*ahead}
+    if decided:
 
         def told(memories: Memories) -> Memories:
-            return {channel: with_opt_out_told(memories[channel], comms) for channel in outs}
+            return {
+                channel: with_opt_in_told(with_opt_out_told(memories[channel], comms), comms)
+                for channel in decided
+            }
 
         store = ConsentMemories.of(services)
         before = store.find(tenant.name, profile_id)

@@ -12,16 +12,19 @@ from shared.consent.former_identities import FormerIdentities, Heir
 from shared.consent.former_numbers import FormerNumbers, GivenUp, mark_of_number
 from shared.consent.heirs import leave_at_number, tell_heir
 from shared.consent.ledger import ensure_ledger_key
-from shared.consent.memories import ConsentMemories
+from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules import whose
-from shared.consent.rules.calls import is_being_carried_out
+from shared.consent.rules.calls import is_being_carried_out, with_merge
 from shared.consent.rules.decisions import Decided
+from shared.consent.rules.held import Subject, opted_in_at
+from shared.consent.rules.learning import is_pulled
 from shared.consent.rules.memory import CLOCKS_APART
 from shared.consent_events import Channel, Decision
 from shared.errors import WaitError
 from shared.jobs.jobs import SyncProfile
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.matching import owner_of_email
+from shared.omneo.client import Profile
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.ownership import Ownership
 from shared.profiles.subjects import ADDRESSES
@@ -104,7 +107,22 @@ class GivingUp:
         outs = [one.at for one in opt_outs if one.at >= since and one.address != mark]
         if outs:
             tell_heir(heir.profile_id, max(outs), tenant, services, traceparent=self.job.traceparent)
+        self._leave_opt_in(given_up)
         return {given_up.id: heir}
+
+    def note_taken(self, email: str, klaviyo_id: str, holder: Profile | None, *, since: datetime) -> None:
+        """Note the email that this person has in Omneo, and that Klaviyo still has on the profile of `holder`, who has another by now.
+
+        `holder` may get it back before a sync of theirs sees that.
+        """
+        if holder is None or (holder.email or "").casefold() == email.casefold():
+            return
+        tenant, services = self.tenant, self.services
+        if tenant.ledger_key is None:
+            tenant = ensure_ledger_key(services.tenants, tenant.name)
+        mark = mark_of(tenant, Identifier.EMAIL, email)
+        heir = Heir(self.job.profile_id, since, services.clock() + CLOCKS_APART, mark)
+        FormerIdentities.of(services).note_heir(tenant.name, klaviyo_id, heir)
 
     def leave_number(self, number: str) -> dict[str, GivenUp]:
         """Note an opt-out since the last sync under the phone number that this profile gives up. The sync of the
@@ -156,10 +174,29 @@ class GivingUp:
         if number and before and written.phone_number != before.phone_number:
             FormerNumbers.of(self.services).note_given_up(self.tenant.name, replace(number, until=until))
 
+    def _leave_opt_in(self, given_up: KlaviyoProfile) -> None:
+        """Leave an email opt-in since the last sync with the present owner of the address that this profile gives up.
+
+        Klaviyo goes on showing it on this profile. Without an event, nothing shows that it was this person's.
+        """
+        now = self.services.clock()
+        subject = Subject(given_up.id, given_up.email, given_up.subscriptions)
+        opted_in = opted_in_at(subject, Channel.EMAIL, now)
+        if opted_in is None or opted_in < self.since:
+            return
+
+        def left(memories: Memories) -> Memories:
+            return {Channel.EMAIL: with_merge(memories[Channel.EMAIL], now)}
+
+        ConsentMemories.of(self.services).change(self.tenant.name, self.job.profile_id, left)
+
     def _opt_outs_through(self, given_up: KlaviyoProfile, channel: Channel) -> list[Decided]:
         """Return the person's opt-outs that may have come through a Klaviyo profile; through that of who was merged into the person, no others."""
         memory = ConsentMemories.of(self.services).find(self.tenant.name, self.job.profile_id)[channel]
+        # What Klaviyo has shown since a deletion's own suppression landed was no decision at the address.
+        ours = whose.our_landings(memory, "out")
         outs = [one for one in whose.persons(memory) if one.decision is Decision.OPT_OUT]
+        outs = [one for one in outs if not (is_pulled(one) and one.at in ours)]
         is_absorbed = given_up.id in self.absorbed_ids
         return [one for one in outs if not is_absorbed or one.profile in (given_up.id, "")]
 

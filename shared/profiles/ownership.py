@@ -42,6 +42,9 @@ class Ownership:
     handle: str
     merged_ids: tuple[str, ...] = ()
     profiles: dict[str, KlaviyoProfile] = field(default_factory=dict)  # all that were read, by id
+    holders: dict[str, Profile] = field(
+        default_factory=dict
+    )  # other living Omneo profiles that own one, by id
     _owners: dict[str, Owner] = field(default_factory=dict)
 
     def owners(self, wanted: Attributes, *, before_a_write: bool = True) -> Owners:
@@ -100,7 +103,10 @@ class Ownership:
         if profile.id == self.stored_id and not read_omneo_id(profile.external_id):
             return ""  # Omneo has just shown that this identity belongs to our profile
         other = other_holder(profile, self.profile_id, handle=self.handle, omneo=self.omneo)
-        return other.id if other else ""
+        if other is None:
+            return ""
+        self.holders[other.id] = other
+        return other.id
 
     def _owner(self, profile: KlaviyoProfile) -> Owner:
         if profile.id not in self._owners:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +43,7 @@ from shared.profiles.planning import former_owners_of, ownership_of, planned, pr
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, comms_of, mapped_profile
-from shared.profiles.subjects import subjects_of, subjects_of_excluded
+from shared.profiles.subjects import ADDRESSES, subjects_of, subjects_of_excluded
 from shared.profiles.synced import RUN_LASTS, SyncedProfile, SyncedProfiles
 from shared.profiles.taking_over import TakeOver, taking_over
 from shared.profiles.turn import turn_at
@@ -51,6 +51,7 @@ from shared.services import Services
 from shared.tenants.tenants import Tenant
 
 _THROTTLED = 429
+_AT_HAND = timedelta(seconds=5)  # after it was read, a profile counts for so long as Omneo has it
 _OPT_OUTS = (Outcome.UNSUBSCRIBE, Outcome.PULL_OPT_OUT)
 
 Json = Any
@@ -160,6 +161,7 @@ class _Sync:
         steps = self._compare(subjects, left=left)
         try:
             unmerged = self._merging.merge(imported, subjects)
+            self._ensure_unchanged(plan, steps)
         except (ServiceError, CannotSucceedError):
             self._settle_consents(subjects, [step for step in steps if step.outcome in _OPT_OUTS])
             raise
@@ -172,6 +174,27 @@ class _Sync:
         self._log(plan, imported, [step for step in steps if not self._leaves(step)])
         if error := missing or trouble:
             raise error
+
+    def _ensure_unchanged(self, plan: SyncPlan, steps: Iterable[Step]) -> None:
+        """Ask Omneo once more before an opt-in, if the calls since it was asked were slow.
+
+        Meanwhile the person may have been merged into another, who has the address by now and has opted out.
+
+        Raises:
+            WaitError: Omneo no longer shows the person with the addresses and consents of the plan.
+            CannotSucceedError: it is unknown whether the profile is excluded by now.
+        """
+        is_asked = any(step.outcome is Outcome.SUBSCRIBE for step in steps)
+        if not is_asked or self.services.clock() - self.read_at <= _AT_HAND:
+            return
+        found = self.services.omneo(self.tenant).profile_fields(self.job.profile_id)
+        now = planned(found, self.tenant, self.before)
+        if (
+            not isinstance(now, SyncPlan)
+            or _addresses(now) != _addresses(plan)
+            or comms_of(found or {}) != comms_of(self.profile)
+        ):
+            raise WaitError("the profile has changed while it was being written", service="Omneo")
 
     def _note_filled(self, plan: SyncPlan) -> None:
         """Note the values that Klaviyo gets for the first time: if the process dies during the write, a later sync can still clear them."""
@@ -191,7 +214,17 @@ class _Sync:
         email = imported.owners["email"].id if "email" in shared else ""
         number = str(plan.mapped.attributes["phone_number"]) if "phone_number" in shared else ""
         share_email(email, holders.get("email", ""), sharer, self.tenant, self.services)
+        if email:
+            wanted, holder = (
+                str(plan.mapped.attributes["email"]),
+                self._ownership.holders.get(holders["email"]),
+            )
+            self._giving_up.note_taken(wanted, email, holder, since=sharer.since)
         share_number(number, holders.get("phone_number", ""), sharer, self.tenant, self.services)
+
+    def _note_taken(self, email: str, klaviyo_id: str, holder_id: str) -> None:
+        holder, since = self._ownership.holders.get(holder_id), self.job.accepted_at - CLOCKS_APART
+        self._giving_up.note_taken(email, klaviyo_id, holder, since=since)
 
     def opt_out_meanwhile(self) -> None:
         """Apply the opt-outs of a profile that Klaviyo already has, while its import waits. An opt-out that fails is left to the sync."""
@@ -205,8 +238,9 @@ class _Sync:
         logs.write(logging.INFO, "profile not synced", reason=exclusion.value)
         wanted = mapped_profile(self.profile, rules_of(self.tenant)).attributes
         room = MakingRoom(self.job.profile_id, wanted, self.tenant, self.services)
-        trouble, before = None, [*self.before.left.values()]
-        for found in self._of_excluded():
+        trouble, before, theirs = None, [*self.before.left.values()], self._of_excluded()
+        self._note_taken_by_excluded(str(wanted.get("email") or ""), theirs)
+        for found in theirs:
             subjects = subjects_of_excluded(found)
             is_absorbed = found.id in self._former_owners.absorbed_ids
             if is_absorbed and self._is_opted_in(subjects):
@@ -220,6 +254,14 @@ class _Sync:
             before = []
         if trouble is not None:
             raise trouble
+
+    def _note_taken_by_excluded(self, email: str, found: Collection[KlaviyoProfile]) -> None:
+        """Note whose Klaviyo profile has the email that the person has got; nobody is asked while her own has it."""
+        if not email or not found or any(one.email.casefold() == email.casefold() for one in found):
+            return
+        owner = self._ownership.owners({"email": email}).by.get("email")
+        if owner is not None:
+            self._note_taken(email, owner.id, owner.holder)
 
     def _give_up(self, found: KlaviyoProfile, room: MakingRoom, before: Collection[str]) -> None:
         """Take the identifiers for which others wait from an excluded person's Klaviyo profile.
@@ -351,3 +393,7 @@ class _Sync:
             decisions={step.consent.value: f"{step.outcome}: {step.reason}" for step in steps},
             left_out=dict(left_out),
         )
+
+
+def _addresses(plan: SyncPlan) -> list[Json]:
+    return [plan.mapped.attributes.get(name) for name in ADDRESSES.values()]

@@ -715,6 +715,74 @@ STORIES: dict[str, Plan] = {
         landings=(9.5,),
         page_size=4,
     ),
+    **{
+        f"she signs up with the email of another, who gets it back before Klaviyo tells of that, {kind}": Plan(
+            people=(Beginning("out", "out", is_known_by_email=True), OUT),
+            acts=(
+                *acts,
+                act(76.2, "k.unsubscribe", "email"),
+                act(87.4, "p.give email", who=1, told=(247.5,)),
+                act(89.5, "k.subscribe", "email"),
+                act(100, "p.swap"),
+            ),
+            landings=(3.8,),
+            master_list=True,
+            returns_own_changes=True,
+            page_size=4,
+        )
+        for kind, acts in (("and is synced", ()), ("and is excluded", (act(67.8, "p.exclude"),)))
+    },
+    "she is merged into one who has opted out and is excluded, and who takes her email, while our call for her is slow": Plan(
+        people=(Beginning("in", "out", is_new=True, is_known_by_email=True), OUT),
+        acts=(
+            act(5.9, "o.out", "email", who=1),
+            act(6.4, "p.exclude", who=1),
+            act(21.4, "p.merge", "takes the email"),
+        ),
+        faults=(Fault(10.2, "klaviyo", "slow", about="POST *"),),
+        landings=(44.0,),
+        skews=(0.2, 0.7),
+        chance=10510,
+    ),
+    "she opts in in Omneo with a stamp, signs up, and opts out in Omneo without one, before our write of her sign-up": Plan(
+        people=(Beginning("in", "in"),),
+        acts=(
+            act(38.1, "k.subscribe", "email"),
+            act(169.2, "o.in", "email"),
+            act(170.8, "k.subscribe", "email"),
+            act(180.4, "o.out unstamped", "email"),
+            act(189.8, "k.delete"),
+        ),
+        landings=(25.1,),
+        skews=(-0.7, -0.6),
+    ),
+    "two share an email, and one signs up with it, without an event, when Omneo has another with the other": Plan(
+        people=(OUT, Beginning("in", "in")),
+        acts=(
+            act(360.3, "p.share email"),
+            act(461.2, "k.suppress", "email"),
+            act(571.7, "p.email", who=1, told=(25600.4,)),
+            act(890.4, "k.subscribe", "email"),
+        ),
+        landings=(117.0,),
+        repeats_consent_events=False,
+        page_size=4,
+    ),
+    "she is deleted, and so suppressed by us, and restored, and another has swapped emails with her": Plan(
+        people=(Beginning("in", "out"), Beginning("in", "in")),
+        acts=(act(272.4, "p.delete"), act(321.3, "p.restore"), act(322.5, "p.swap")),
+        landings=(9.4,),
+    ),
+    "who has shared her email with another is deleted, which is never told, and texts STOP from her own number": Plan(
+        people=(Beginning("out", "out", is_known_by_email=True), Beginning("out", "in")),
+        acts=(
+            act(104513.4, "p.share email", who=1),
+            act(104914.4, "p.delete", told=()),
+            act(104914.6, "k.unsubscribe", "sms"),
+        ),
+        landings=(66.4,),
+        page_size=4,
+    ),
     "the edge answers 404 in HTML once": Plan(
         people=(OUT,),
         acts=(act(5, "p.create", "in", "out"),),

@@ -139,6 +139,8 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
         return replace(memory, omneo_in=latest(memory.omneo_in, dated if is_new else None))
     has_turned = bool(by_us) or (before is not None and before.direction != shown.direction)
     is_in_order = is_new and dated is not None and not _is_before_an_opt_in(memory, dated)
+    if dated is not None and dated == memory.told_in:
+        is_in_order = False  # the stamp is an opt-in's: the opt-out after it has none
     since = read_at if (has_turned and not is_in_order) or stamp == memory.ahead else dated
     is_decided = has_turned or is_new or (stamp is not None and stamp == memory.ahead)
     return replace(memory, omneo_out=latest(memory.omneo_out, since)) if is_decided else memory
@@ -152,6 +154,19 @@ def with_stamps_ahead(
         channel: replace(memory, ahead=stamps[channel]) if channel in stamps else memory
         for channel, memory in memories.items()
     }
+
+
+def with_opt_in_told(memory: Memory, comms: Comms) -> Memory:
+    """Return the memory with the stamp of an opt-in that Omneo's webhook shows.
+
+    If Omneo shows an opt-out with this stamp later, the opt-out has no stamp of its own.
+    """
+    stamp, seen = read_stamp(comms.get(stamp_name(memory.channel))), memory.seen
+    if direction_in(comms, memory.channel) != "in" or stamp is None or stamp == memory.ahead:
+        return memory
+    if seen is None or latest(seen.stamp, stamp) == seen.stamp:
+        return memory
+    return replace(memory, told_in=latest(memory.told_in, stamp))
 
 
 def with_opt_out_told(memory: Memory, comms: Comms) -> Memory:

@@ -101,7 +101,7 @@ class Memory:
     `merged_at` is when another Klaviyo profile was last asked to be merged into hers, which may bring its consent along. `own_in` is the
     time of the opt-in that hers showed before any was, None if it showed none. `others_out` is the time of an opt-out that came along from
     a former owner, for a phone number that is not hers, None if none did. `mailed` is the mark of the email, or of the phone number, that a
-    sync last left in Klaviyo, "" if none did.
+    sync last left in Klaviyo, "" if none did. `told_in` is the newest stamp with which a webhook of Omneo's has shown an opt-in.
     """
 
     channel: Channel
@@ -116,6 +116,7 @@ class Memory:
     own_in: datetime | None = None
     others_out: datetime | None = None
     mailed: str = ""
+    told_in: datetime | None = None
 
     def may_be_merged(self, at: datetime) -> bool:
         """Return whether an opt-in of that time that Klaviyo shows may have come with another profile that was merged into hers."""

@@ -8,6 +8,8 @@ import pytest
 
 from shared import logs
 from shared.consent.former_identities import FormerIdentities, Heir
+from shared.consent.former_numbers import FormerNumbers, mark_of_number
+from shared.consent.ledger import ensure_ledger_key
 from shared.jobs.jobs import AddInteraction, SyncProfile, read_job
 from shared.profiles.sync import sync_profile
 from tests.support.consenting import MASTER_LIST, Inflow, Person, Retailer, an_event, retailer
@@ -504,6 +506,24 @@ class TestAKlaviyoProfileThatIsFoundByItsEmailAlone:
         self.acts(shop, jane, "unsubscribe")
         assert shop.comms(jane) == {"sms_promo": False, "sms_consent_updated_at": STAMP}
         assert shop.interactions(jane) == [("unsubscribed_from_sms_marketing", -1)]
+
+    @pytest.mark.parametrize(
+        ("number", "is_hers"), [("+61400000999", False), ("+61400000123", True), (None, True)]
+    )
+    def test_where_it_was_a_deleted_customers_an_opt_out_of_another_number_stays_with_the_number(
+        self, shop: Retailer, number: str | None, is_hers: bool
+    ) -> None:
+        deleted = shop.person()
+        shop.forget(deleted)
+        jane = self.jane(shop, number=number, external_id=deleted.omneo)
+        self.acts(shop, jane, "unsubscribe")
+        assert shop.comms(jane) == ({"sms_promo": False, "sms_consent_updated_at": STAMP} if is_hers else {})
+        assert shop.interactions(jane) == [("unsubscribed_from_sms_marketing", -int(is_hers))]
+        if not is_hers:
+            tenant = ensure_ledger_key(shop.world.services.tenants, TENANT)
+            mark = mark_of_number(tenant, "+61400000123")
+            kept = FormerNumbers.of(shop.world.services).history(TENANT, mark)
+            assert len(kept.opt_outs_for(jane.omneo, "")) == 1
 
     def test_an_opt_in_to_email_counts_whatever_the_number(self, shop: Retailer) -> None:
         jane = self.jane(shop, number="+61400000999")

@@ -1,17 +1,19 @@
 """The right person: whatever comes late, is shared, swapped or given up, no two people become one, and nobody is mailed who opted out."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from deploy.local.sandbox.klaviyo.accounts import Profile
-from shared.errors import CannotSucceedError
+from shared.errors import CannotSucceedError, WaitError
 from shared.jobs.jobs import DeleteProfile, SyncProfile
 from shared.profiles.deleted import OMNEO_LAGS
 from shared.profiles.making_room import PATIENCE
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
+from tests.support.stories import meanwhile
 from tests.support.syncing import IMPORT, OTHERS_EMAIL, OTHERS_PHONE, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
@@ -46,6 +48,30 @@ def have_deleted(shop: Shop, id: str, *, ago: float) -> None:
         tenant=TENANT, id="delete", accepted_at=accepted_at, profile_id=id, klaviyo_id=of(shop, id).id
     )
     shop.world.services.queue.put(job, shop.world.read())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kind", "is_in"),
+    [
+        (9, {"profile_type": "deleted"}, False),
+        (9, {"email": OTHERS_EMAIL}, False),
+        (9, {"profile_type": "connection"}, False),
+        (9, {"last_name": "canary"}, True),
+        (1, {"profile_type": "connection"}, True),
+    ],
+)
+def test_an_opt_in_is_asked_for_if_omneo_shows_the_same_person_after_slow_calls(
+    shop: Shop, seconds: float, kind: dict[str, str], is_in: bool
+) -> None:
+    jane = shop.customer(tells=False, comms=opted(shop, email=True))
+
+    def changes() -> None:
+        shop.world.clock.advance(seconds)
+        shop.omneo.change_profile(TENANT, jane, tells=False, **kind)
+
+    with meanwhile(shop.world, "POST /api/profiles", changes), suppress(WaitError):
+        sync_in(TENANT, jane, shop.world)
+    assert bool(shop.klaviyo_calls(SUBSCRIBE)) is is_in
 
 
 # One person, and two profiles in Klaviyo since they were merged in Omneo
@@ -157,6 +183,27 @@ def test_who_is_restored_after_another_has_got_her_klaviyo_profile_gets_one_of_h
     shop.settle()
     names = [of(shop, id).attributes["first_name"] for id in (jane, joan)]
     assert names == ["Canary Jane", "Canary Joan"]
+
+
+def test_our_suppression_of_who_is_deleted_and_restored_opts_out_nobody_who_gets_her_email(
+    shop: Shop,
+) -> None:
+    jane = shop.customer(comms=opted(shop, email=True))
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.world.clock.advance(900)
+    whole = shop.omneo._tenants[TENANT].profiles[jane]
+    shop.omneo.delete_profile(TENANT, jane)
+    shop.settle()
+    assert of(shop, jane).subscriptions.is_suppressed("USER_SUPPRESSED")
+    shop.omneo._tenants[TENANT].profiles[jane] = {**whole, "profile_type": "active"}
+    shop.change(jane, email=OTHERS_EMAIL)
+    shop.settle()
+    assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (EMAIL, False)
+    shop.change(joan, email=EMAIL)
+    shop.settle(200)
+    assert email_of(shop, joan) == EMAIL
+    assert (shop.comms(joan)["email_promo"], consent_of(shop, joan)) == (True, "SUBSCRIBED")
 
 
 def test_a_deletion_that_omneo_does_not_show_yet_is_done_seconds_later(shop: Shop) -> None:
@@ -544,6 +591,50 @@ def test_who_opts_out_at_an_address_that_klaviyo_still_has_on_anothers_profile_i
     shop.settle(200)
     assert (email_of(shop, jane), shop.comms(jane)["email_promo"]) == (OTHERS_EMAIL, False)
     assert consent_of(shop, jane) == "UNSUBSCRIBED"
+
+
+@pytest.mark.parametrize(
+    ("email", "ends"), [("canary-new@example.org", "UNSUBSCRIBED"), (EMAIL, "SUBSCRIBED")]
+)
+def test_an_opt_in_without_an_event_at_a_former_address_does_not_move_to_the_new_one(
+    shop: Shop, email: str, ends: str
+) -> None:
+    """It may be that of another person, who has the address by then."""
+    joan = shop.customer(email=EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.klaviyo.suppress(ACCOUNT, of(shop, joan).id)
+    shop.settle()
+    assert shop.comms(joan)["email_promo"] is False
+    shop.world.clock.advance(900)
+    shop.omneo.change_profile(TENANT, joan, tells=False, email=email)
+    shop.customer(email=EMAIL if email != EMAIL else OTHERS_EMAIL, comms=opted(shop, email=True), tells=False)
+    shop.klaviyo.subscribe(ACCOUNT, of(shop, joan).id)  # which lifts the suppression, without an event
+    shop.change(joan, last_name="canary")
+    shop.settle(200)
+    assert email_of(shop, joan) == email
+    assert consent_of(shop, joan) == ends
+
+
+@pytest.mark.parametrize("kind", [{}, {"profile_type": "connection"}])
+def test_who_signs_up_at_an_address_that_is_hers_for_moments_opts_in_nobody_else(
+    shop: Shop, kind: dict[str, str]
+) -> None:
+    """The other, who has the address again when the sign-up is told, was never synced with another."""
+    emails = (EMAIL, OTHERS_EMAIL)
+    jane, joan = (shop.customer(email=email, comms=opted(shop, email=False)) for email in emails)
+    shop.settle()
+    shop.world.clock.advance(900)
+    theirs = of(shop, joan).id
+    for id, email in ((jane, OTHERS_EMAIL), (joan, EMAIL)):
+        shop.omneo.change_profile(TENANT, id, tells=False, email=email, **(kind if id == jane else {}))
+    with suppress(WaitError):  # Klaviyo has the address with the other
+        sync_in(TENANT, jane, shop.world)
+    shop.klaviyo.subscribe(ACCOUNT, theirs)
+    for id, email in ((jane, EMAIL), (joan, OTHERS_EMAIL)):
+        shop.omneo.change_profile(TENANT, id, tells=False, email=email)
+    shop.settle(200)
+    assert shop.comms(joan)["email_promo"] is False
+    assert consent_of(shop, joan) == "UNSUBSCRIBED"
 
 
 @pytest.mark.parametrize(

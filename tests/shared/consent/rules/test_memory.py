@@ -272,6 +272,27 @@ class TestLook:
         assert results.look_at(memory, at(40)) == at(40)
 
 
+@pytest.mark.parametrize(
+    ("told", "shown", "since"),
+    [
+        pytest.param(comms(True, 30), comms(False, 30), 50, id="the stamp is the opt-in's"),
+        pytest.param(comms(True, 30), comms(False, 31), 31, id="it has a stamp of its own"),
+        pytest.param(comms(False, 30), comms(False, 30), 30, id="it was told with its stamp"),
+        pytest.param(comms(True), comms(False, 30), 30, id="the opt-in was told without a stamp"),
+    ],
+)
+def test_an_opt_out_with_the_stamp_of_an_opt_in_that_omneo_has_told_has_no_date(
+    told: dict[str, Any], shown: dict[str, Any], since: float
+) -> None:
+    memory = replace(a_memory(), seen=Seen("in", at(0)), seen_at=at(5))
+    after = learning.with_omneo(learning.with_opt_in_told(memory, told), shown, at(50))
+    assert after.omneo_out == at(since)
+    # Of a stamp that was seen, or of whom Omneo was never asked about, nothing is noted.
+    assert learning.with_opt_in_told(memory, comms(True, 0)) == memory
+    assert learning.with_opt_in_told(a_memory(), told) == a_memory()
+    assert learning.with_opt_in_told(replace(memory, ahead=at(30)), told).told_in is None
+
+
 OUT_AT_30 = comms(promo=False, seconds=30)
 
 
