@@ -166,7 +166,7 @@ class _Import:
     def _at_once(self, id: str) -> Imported | None:
         """Write a profile that has all identifiers already; return None if it no longer has them.
 
-        The identifiers are not sent, unless Klaviyo's answer lacks one: a merchant may have merged the profile into
+        The identifiers are not sent, unless Klaviyo's answer shows that it must be told one: a merchant may have merged the profile into
         another person's, and then Klaviyo answers with that one.
         """
         unsent: tuple[str, ...] = IDENTIFIERS
@@ -180,13 +180,19 @@ class _Import:
                     return None
                 self._leave_out(error)
                 continue
-            held = held_of(profile, self.mapped.attributes)
-            if profile.id != id or "external_id" not in held:
+            if profile.id != id or not self._is_there("external_id", profile):
                 self.is_astray = True
                 return None
-            if not unsent or all(name in held for name in IDENTIFIERS if self.mapped.attributes.get(name)):
+            if not unsent or all(self._is_there(name, profile) for name in IDENTIFIERS):
                 return Imported(profile, sent, dict(self.refused))
             unsent = ()
+
+    def _is_there(self, name: str, profile: KlaviyoProfile) -> bool:
+        """Return whether the profile needs no more to be told of an identifier: it has the value, or none where it is to be cleared."""
+        wanted = self.mapped.attributes
+        if wanted.get(name):
+            return bool(held_of(profile, {name: wanted[name]}))
+        return name not in wanted or not getattr(profile, name)
 
     def _write(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
         if resource.get("id"):
