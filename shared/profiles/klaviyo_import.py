@@ -128,6 +128,8 @@ class _Import:
         for _ in range(_MOST_WRITES):
             owners, verdict = self._decided(owners)
             ours = self.look.profiles.get(verdict.klaviyo_id)
+            if ours is not None and verdict.found_by is FoundBy.EMAIL:
+                self.former_owners.keep_from_production(ours)
             former = _anothers(self.look, verdict, self.former_owners)
             if former is not None:
                 self.former_owners.leave(former, str(self.mapped.attributes.get("phone_number") or ""))

@@ -99,6 +99,38 @@ def test_a_staging_twin_merges_no_customer_of_production(shop: Shop) -> None:
     assert consent_of(shop, joan) == "SUBSCRIBED"
 
 
+def test_a_staging_twin_takes_over_no_customer_of_production_by_email(shop: Shop) -> None:
+    world, joan = shop.world, shop.customer(first_name="Canary Joan", comms=opted(shop, email=True))
+    shop.settle()
+    before, twin = of(shop, joan), world.tenant(f"{TENANT}-stg")
+    for name in (TENANT, twin.name):
+        world.services.tenants.change(
+            name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+        )
+    comms = opted(shop, email=False)
+    jane = shop.omneo.profile(twin.name, email=EMAIL, first_name="Canary Jane", attributes={"comms": comms})[
+        "id"
+    ]
+    world.clock.advance(3600)
+    with pytest.raises(CannotSucceedError, match=f"of the tenant {TENANT} on the same"):
+        sync_in(twin.name, jane, world)
+    assert shop.profile().id == before.id
+    assert of(shop, joan).attributes["first_name"] == "Canary Joan"
+    assert consent_of(shop, joan) == "SUBSCRIBED"
+
+
+def test_a_staging_twin_takes_over_by_email_what_production_does_not_know(shop: Shop) -> None:
+    world, twin = shop.world, shop.world.tenant(f"{TENANT}-stg")
+    for name in (TENANT, twin.name):
+        world.services.tenants.change(
+            name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+        )
+    form = shop.klaviyo.profile(ACCOUNT, email=EMAIL)
+    jane = shop.omneo.profile(twin.name, email=EMAIL)["id"]
+    sync_in(twin.name, jane, world)
+    assert of(shop, jane).id == form.id
+
+
 def sync_in(tenant: str, id: str, world: World) -> None:
     """Have a tenant's profile synced at once."""
     now = world.clock()
