@@ -12,7 +12,17 @@ from shared.profiles.deleted import OMNEO_LAGS
 from shared.profiles.making_room import PATIENCE
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
-from tests.support.syncing import IMPORT, OTHERS_EMAIL, OTHERS_PHONE, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
+from tests.support.syncing import (
+    IMPORT,
+    OTHERS_EMAIL,
+    OTHERS_PHONE,
+    PHONE,
+    PROFILES,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Shop,
+    a_shop,
+)
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 
@@ -395,6 +405,30 @@ def test_a_profile_of_nobody_that_has_her_new_email_becomes_hers(shop: Shop) -> 
     assert (email_of(shop, id), ours.properties["from"]) == (OTHERS_EMAIL, "a form")
     assert form.id != ours.id
     assert shop.world.dead_jobs() == []
+
+
+def test_an_unsubscribe_that_was_asked_twice_lands_on_no_next_owner_of_the_address(shop: Shop) -> None:
+    jane = shop.customer(comms=opted(shop, email=True))
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.world.clock.advance(900)
+    shop.klaviyo.consent.job_seconds = 15.0
+    shop.klaviyo.fail(1, match=f"POST {UNSUBSCRIBE}", status=503, takes_effect=True)
+    shop.change(jane, attributes={"comms": opted(shop, email=False)})
+    while len(shop.klaviyo_calls(UNSUBSCRIBE)) < 1:
+        shop.world.work(1)
+    shop.klaviyo.consent.job_seconds = 150.0
+    while len(shop.klaviyo_calls(UNSUBSCRIBE)) < 2:
+        shop.world.work(1)
+    shop.world.work(15)
+    shop.klaviyo.deliver(ACCOUNT)
+    assert consent_of(shop, jane) == "UNSUBSCRIBED"
+    shop.change(jane, email="canary-new@example.org")
+    shop.change(joan, email=EMAIL)
+    shop.settle(200)
+    assert (email_of(shop, jane), email_of(shop, joan)) == ("canary-new@example.org", EMAIL)
+    assert (consent_of(shop, jane), consent_of(shop, joan)) == ("UNSUBSCRIBED", "SUBSCRIBED")
+    assert [shop.comms(id)["email_promo"] for id in (jane, joan)] == [False, True]
 
 
 @pytest.mark.parametrize("first", ["excluded", "given"])
