@@ -42,6 +42,7 @@ from shared.values.omneo_ids import read_omneo_id
 from shared.values.phones import phone_of, region_of
 
 if TYPE_CHECKING:
+    from shared.klaviyo.profiles import KlaviyoProfile
     from shared.omneo.client import Profile
 
 Trouble: TypeAlias = ServiceError | DisconnectedError
@@ -178,17 +179,24 @@ def _without_our_landings(
 
 
 def _match(tenant: Tenant, services: Services, look: ProfileReadOnce) -> "Match[Profile] | None":
+    def shown() -> "KlaviyoProfile | None":
+        # The one into which it was merged may be another person's.
+        return None if _is_former(look, tenant, services) else look.profile
+
     found = match_of(
-        look.id,
-        handle=tenant.settings.identity_handle,
-        omneo=services.omneo(tenant),
-        klaviyo=lambda: look.profile,
+        look.id, handle=tenant.settings.identity_handle, omneo=services.omneo(tenant), klaviyo=shown
     )
-    if found is not None or look.profile is not None:
+    if found is not None or shown() is not None:
         return found
     id = FormerIdentities.of(services).profile_of(tenant.name, look.id)
     former = services.omneo(tenant).profile(id) if id else None
     return Match(former) if former is not None and former.lives else None
+
+
+def _is_former(look: ProfileReadOnce, tenant: Tenant, services: Services) -> bool:
+    """Return whether Klaviyo shows the profile no longer under its id, and it is known whose it was."""
+    is_itself = look.profile is not None and look.profile.id == look.id
+    return not is_itself and bool(FormerIdentities.of(services).profile_of(tenant.name, look.id))
 
 
 def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, tenant: Tenant) -> _Ready:

@@ -15,10 +15,10 @@ from shared.consent.memories import ConsentMemories, Memories
 from shared.consent.rules.calls import with_merge
 from shared.consent.rules.held import Subject, opted_out_at
 from shared.consent_events import Channel
-from shared.errors import WaitError
+from shared.errors import CannotSucceedError, WaitError
 from shared.klaviyo.profiles import KlaviyoProfile
 from shared.profiles.rules.mapping import names_filled
-from shared.profiles.sharing import KnownBy, other_tenant_of
+from shared.profiles.sharing import KnownBy, other_tenant_of, production_knowing
 from shared.profiles.synced import SyncedProfile, SyncedProfiles
 from shared.services import Services
 from shared.tenants.tenants import Tenant, is_staging
@@ -52,6 +52,19 @@ class FormerOwners:
         if profile.id not in self._known:
             self._known[profile.id] = self._looked_up(profile)
         return self._known[profile.id]
+
+    def keep_from_production(self, profile: KlaviyoProfile) -> None:
+        """Keep a staging twin from a Klaviyo profile that only the email says to be its person's.
+
+        Raises:
+            CannotSucceedError: it is a customer's of the production tenant.
+            ServiceError, DisconnectedError: Klaviyo or another tenant's Omneo refused or did not answer.
+        """
+        if name := production_knowing(profile, self.tenant, self.services):
+            raise CannotSucceedError(
+                f"Klaviyo has the profile's email address with a customer's profile ({profile.id}) of the tenant {name} on the same "
+                "Klaviyo account. A staging twin takes over none of those: give the profile another email in Omneo."
+            )
 
     def fields_of(self, profile: KlaviyoProfile) -> Collection[str]:
         """Return the names of the values that a sync filled in for the former owner, except the email. If they are not

@@ -15,7 +15,7 @@ from shared.profiles.former_owners import FormerOwners
 from shared.profiles.ownership import Ownership, held_of
 from shared.profiles.rules.draft import with_cleared
 from shared.profiles.rules.mapping import MappedProfile
-from shared.profiles.rules.owners import Fate, FoundBy, Owners, Verdict, decide
+from shared.profiles.rules.owners import IDENTIFIERS, Fate, FoundBy, Owners, Verdict, decide
 from shared.profiles.taking_over import TakeOver
 
 _POINTER = "/data/attributes/"
@@ -50,7 +50,8 @@ class Imported:
     exist. `sent` is the `data` of the call. `left_out` names the values that were left out. `owners` are the Klaviyo
     profiles that have the identifiers among them, and `holders` the living Omneo profiles of these. `verdict` is None
     if the profile was written without a look-up. `was_anothers` means that it was the profile of another person, who no
-    longer exists in Omneo: its decisions are not this person's.
+    longer exists in Omneo: its decisions are not this person's. `is_astray` means that the values, without the
+    identifiers, were written to a profile first that turned out to be no longer the person's.
     """
 
     profile: KlaviyoProfile
@@ -61,6 +62,7 @@ class Imported:
     before: KlaviyoProfile | None = None
     verdict: Verdict | None = None
     was_anothers: bool = False
+    is_astray: bool = False
 
 
 def import_profile(
@@ -117,6 +119,7 @@ class _Import:
     refused: dict[str, LeftOut] = field(default_factory=dict)
     # Identifiers that the profile has already, and Klaviyo refuses to be told again.
     there: tuple[str, ...] = ()
+    is_astray: bool = False
 
     def run(self, known_id: str) -> Imported:
         if known_id and (imported := self._at_once(known_id)):
@@ -125,6 +128,8 @@ class _Import:
         for _ in range(_MOST_WRITES):
             owners, verdict = self._decided(owners)
             ours = self.look.profiles.get(verdict.klaviyo_id)
+            if ours is not None and verdict.found_by is FoundBy.EMAIL:
+                self.former_owners.keep_from_production(ours)
             former = _anothers(self.look, verdict, self.former_owners)
             if former is not None:
                 self.former_owners.leave(former, str(self.mapped.attributes.get("phone_number") or ""))
@@ -139,7 +144,10 @@ class _Import:
                 owners = self._told_by(error, owners, verdict)
             else:
                 was_anothers = former is not None
-                return _imported(self.look, profile, sent, self.refused, verdict, was_anothers=was_anothers)
+                imported = _imported(
+                    self.look, profile, sent, self.refused, verdict, was_anothers=was_anothers
+                )
+                return replace(imported, is_astray=self.is_astray)
         raise CannotSucceedError(
             "Klaviyo refuses the profile in ever new ways. Look at its answers, then replay."
         )
@@ -158,16 +166,35 @@ class _Import:
         return owners, verdict
 
     def _at_once(self, id: str) -> Imported | None:
-        """Write a profile that has all identifiers already; return None if it no longer has them."""
+        """Write a profile that has all identifiers already; return None if it no longer has them.
+
+        The identifiers are not sent, unless Klaviyo's answer shows that it must be told one: a merchant may have merged the profile into
+        another person's, and then Klaviyo answers with that one.
+        """
+        unsent: tuple[str, ...] = IDENTIFIERS
         while True:
             verdict = Verdict(id, FoundBy.STORED_IDENTITY, {})
-            sent = _resource(self.mapped, verdict, None, tuple(self.refused), self.released)
+            sent = _resource(self.mapped, verdict, None, (*self.refused, *unsent), self.released)
             try:
-                return Imported(self._write(sent), sent, dict(self.refused))
+                profile = self._write(sent)
             except RefusedError as error:
                 if error.status in (404, 409):
                     return None
                 self._leave_out(error)
+                continue
+            if profile.id != id or not self._is_there("external_id", profile):
+                self.is_astray = True
+                return None
+            if not unsent or all(self._is_there(name, profile) for name in IDENTIFIERS):
+                return Imported(profile, sent, dict(self.refused))
+            unsent = ()
+
+    def _is_there(self, name: str, profile: KlaviyoProfile) -> bool:
+        """Return whether the profile needs no more to be told of an identifier: it has the value, or none where it is to be cleared."""
+        wanted = self.mapped.attributes
+        if wanted.get(name):
+            return bool(held_of(profile, {name: wanted[name]}))
+        return name not in wanted or not getattr(profile, name)
 
     def _write(self, resource: Mapping[str, Any]) -> KlaviyoProfile:
         if resource.get("id"):

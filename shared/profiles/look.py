@@ -21,6 +21,8 @@ from shared.consent.rules.results import last_word
 from shared.consent_events import Channel
 from shared.errors import CannotSucceedError
 from shared.jobs.jobs import CompareConsent
+from shared.klaviyo.profiles import KlaviyoProfile
+from shared.matching import other_holder
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.planning import planned
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
@@ -61,7 +63,7 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
     decisions: dict[str, str] = {}
     for klaviyo_id in _klaviyo_ids(ConsentMemories.of(services).find(tenant.name, profile_id)):
         found = services.klaviyo(tenant).profile(klaviyo_id)
-        if found is None:
+        if found is None or _is_anothers(found, klaviyo_id, profile_id, tenant, services):
             continue
         # Keep the id of the question: Klaviyo may answer with the profile into which that one was merged.
         asked = replace(found, id=klaviyo_id)
@@ -74,6 +76,14 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
     logs.write(logging.INFO, "consents compared", decisions=decisions)
     if trouble is not None:
         raise trouble
+
+
+def _is_anothers(
+    found: KlaviyoProfile, klaviyo_id: str, profile_id: str, tenant: Tenant, services: Services
+) -> bool:
+    """Return whether a merchant has merged the profile of this id into another living person's."""
+    handle, omneo = tenant.settings.identity_handle, services.omneo(tenant)
+    return found.id != klaviyo_id and other_holder(found, profile_id, handle=handle, omneo=omneo) is not None
 
 
 def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None:

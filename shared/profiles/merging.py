@@ -17,11 +17,10 @@ from shared.profiles.former_owners import FormerOwners
 from shared.profiles.klaviyo_import import Imported
 from shared.profiles.ownership import Ownership
 from shared.profiles.rules.draft import with_cleared
-from shared.profiles.sharing import KnownBy, other_tenant_of
+from shared.profiles.sharing import production_knowing
 from shared.profiles.synced import SyncedProfile
 from shared.services import Services
-from shared.tenants.tenants import Tenant, is_staging
-from shared.values.omneo_ids import read_omneo_id
+from shared.tenants.tenants import Tenant
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,7 @@ class Merging:
     def _whose_too(self, klaviyo_id: str) -> str:
         """Return the tenant that knows the Klaviyo profile's person, "" if there is none, or if this is not a staging twin."""
         found = self.ownership.profiles.get(klaviyo_id)
-        if not is_staging(self.tenant.name) or found is None:
-            return ""
-        emails = (found.email,) if found.email else ()
-        person = KnownBy(read_omneo_id(found.external_id), emails, (klaviyo_id,))
-        return other_tenant_of(person, self.tenant, self.services, counts=lambda name: not is_staging(name))
+        return production_knowing(found, self.tenant, self.services) if found else ""
 
     def _was_left_there(self, klaviyo_id: str) -> bool:
         """Return whether the last sync wrote this Klaviyo profile.

@@ -69,8 +69,15 @@ class Ownership:
         return owners
 
     def stored(self) -> KlaviyoProfile | None:
-        """Return the profile whose id Omneo holds, None if there is none."""
-        return self._read(self.stored_id) if self.stored_id else None
+        """Return the profile whose id Omneo holds, None if there is none, or if it was merged into another person's."""
+        found = self._stored()
+        return None if found is None or self._is_merged_away(found) else found
+
+    def anothers(self) -> tuple[KlaviyoProfile, str] | None:
+        """Return the profile that Klaviyo shows under the id that Omneo holds, and the other living person whose it is, None if it is nobody's."""
+        found = self._stored()
+        holder = self._owner(found).holder if found else ""
+        return (found, holder) if found and holder else None
 
     def absorbed(self) -> list[KlaviyoProfile]:
         """Return the Klaviyo profiles of the people who were merged into this person in Omneo."""
@@ -107,6 +114,12 @@ class Ownership:
             return ""
         self.holders[other.id] = other
         return other.id
+
+    def _stored(self) -> KlaviyoProfile | None:
+        return self._read(self.stored_id) if self.stored_id else None
+
+    def _is_merged_away(self, found: KlaviyoProfile) -> bool:
+        return found.id != self.stored_id and bool(self._owner(found).holder)
 
     def _owner(self, profile: KlaviyoProfile) -> Owner:
         if profile.id not in self._owners:

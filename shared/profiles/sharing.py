@@ -5,10 +5,12 @@ an account.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shared.klaviyo.profiles import KlaviyoProfile
 from shared.omneo.client import OmneoClient
 from shared.profiles.synced import SyncedProfiles
 from shared.services import Services
-from shared.tenants.tenants import Tenant, production_of
+from shared.tenants.tenants import Tenant, is_staging, production_of
+from shared.values.omneo_ids import read_omneo_id
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,18 @@ def other_tenant_of(
         if name != tenant.name and _has_synced(person, name, services):
             return name
     return ""
+
+
+def production_knowing(found: KlaviyoProfile, tenant: Tenant, services: Services) -> str:
+    """Return the tenant that knows the Klaviyo profile's person, "" if there is none, or if this is not a staging twin.
+
+    Raises: as `other_tenant_of`.
+    """
+    if not is_staging(tenant.name):
+        return ""
+    emails = (found.email,) if found.email else ()
+    person = KnownBy(read_omneo_id(found.external_id), emails, (found.id,))
+    return other_tenant_of(person, tenant, services, counts=lambda name: not is_staging(name))
 
 
 def _production(tenant: Tenant, services: Services) -> list[str]:

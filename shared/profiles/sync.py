@@ -39,6 +39,7 @@ from shared.profiles.klaviyo_import import Imported, LeftOut, given_up_by_exclud
 from shared.profiles.making_room import MakingRoom
 from shared.profiles.merging import Merging
 from shared.profiles.ownership import Ownership
+from shared.profiles.parting import Parting
 from shared.profiles.planning import former_owners_of, ownership_of, planned, profiles_of_excluded, rules_of
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.omneo_paths import at_path
@@ -150,6 +151,7 @@ class _Sync:
             if refusal.status == _THROTTLED or isinstance(refusal, TurnTakenError):
                 self.opt_out_meanwhile()
             raise
+        self._part(plan, imported)
         self._giving_up.note_given_up(heirs, numbers, imported.before, imported.profile)
         subjects = subjects_of(imported, plan.mapped.attributes)
         if not known_id and (number := subjects[Channel.SMS].address):
@@ -202,6 +204,18 @@ class _Sync:
         if before.account == self.tenant.klaviyo_account_id and not plan.mapped.filled <= before.filled:
             filled = replace(before, filled=before.filled | plan.mapped.filled)
             SyncedProfiles.of(self.services).fill(self.tenant.name, self.job.profile_id, filled)
+
+    def _part(self, plan: SyncPlan, imported: Imported) -> None:
+        """Have another person's Klaviyo profile mended that a merge, or this sync, has given values of this person; before the identity is
+        replaced, which shows that profile.
+        """
+        if imported.verdict and (other := self._ownership.anothers()):
+            profile, holder = other
+            is_merged = profile.id != plan.klaviyo_id
+            if is_merged or imported.is_astray:
+                filled = self.before.filled | plan.mapped.filled
+                parting = Parting(self.job.profile_id, filled, self.tenant, self.services)
+                parting.part(profile, holder, is_merged=is_merged)
 
     def _note_shared(self, plan: SyncPlan, imported: Imported) -> None:
         """Note the addresses of hers that Klaviyo has with somebody else: an opt-out from one of them may be hers."""

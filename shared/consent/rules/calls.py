@@ -96,11 +96,13 @@ def _unshown(memory: Memory) -> list[Call]:
     """Return the calls of whose landing nothing is left to see, if each landing is that of one call.
 
     Nothing shows which of two calls for the same has landed, and `landed_at` may be one landing for both. So each landing
-    counts as that of the call that must land first, and the other is still waited for.
+    counts as that of the call that must land first, and the other is still waited for. A call that was repeated because
+    its answer was lost may land once for each repeat.
     """
     unshown: list[Call] = []
     taken: list[tuple[Call, datetime]] = []
-    for call in sorted(memory.calls, key=_may_land_until):
+    asked = [call for call in memory.calls for _ in range(call.most_landings)]
+    for call in sorted(asked, key=_may_land_until):
         free = [at for at in _landings_of(memory, call) if not any(_is_it(*one, call, at) for one in taken)]
         if free:
             taken.append((call, min(free)))

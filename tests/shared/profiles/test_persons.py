@@ -14,7 +14,17 @@ from shared.profiles.making_room import PATIENCE
 from shared.profiles.sync import sync_profile
 from shared.tenants.settings import OnProfileDeleted
 from tests.support.stories import meanwhile
-from tests.support.syncing import IMPORT, OTHERS_EMAIL, OTHERS_PHONE, PHONE, PROFILES, SUBSCRIBE, Shop, a_shop
+from tests.support.syncing import (
+    IMPORT,
+    OTHERS_EMAIL,
+    OTHERS_PHONE,
+    PHONE,
+    PROFILES,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Shop,
+    a_shop,
+)
 from tests.support.world import ACCOUNT, EMAIL, TENANT, World
 
 
@@ -123,6 +133,38 @@ def test_a_staging_twin_merges_no_customer_of_production(shop: Shop) -> None:
         sync_in(twin.name, jane, world)
     assert (of(shop, joan).id, email_of(shop, joan)) == (kept, OTHERS_EMAIL)
     assert consent_of(shop, joan) == "SUBSCRIBED"
+
+
+def test_a_staging_twin_takes_over_no_customer_of_production_by_email(shop: Shop) -> None:
+    world, joan = shop.world, shop.customer(first_name="Canary Joan", comms=opted(shop, email=True))
+    shop.settle()
+    before, twin = of(shop, joan), world.tenant(f"{TENANT}-stg")
+    for name in (TENANT, twin.name):
+        world.services.tenants.change(
+            name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+        )
+    comms = opted(shop, email=False)
+    jane = shop.omneo.profile(twin.name, email=EMAIL, first_name="Canary Jane", attributes={"comms": comms})[
+        "id"
+    ]
+    world.clock.advance(3600)
+    with pytest.raises(CannotSucceedError, match=f"of the tenant {TENANT} on the same"):
+        sync_in(twin.name, jane, world)
+    assert shop.profile().id == before.id
+    assert of(shop, joan).attributes["first_name"] == "Canary Joan"
+    assert consent_of(shop, joan) == "SUBSCRIBED"
+
+
+def test_a_staging_twin_takes_over_by_email_what_production_does_not_know(shop: Shop) -> None:
+    world, twin = shop.world, shop.world.tenant(f"{TENANT}-stg")
+    for name in (TENANT, twin.name):
+        world.services.tenants.change(
+            name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+        )
+    form = shop.klaviyo.profile(ACCOUNT, email=EMAIL)
+    jane = shop.omneo.profile(twin.name, email=EMAIL)["id"]
+    sync_in(twin.name, jane, world)
+    assert of(shop, jane).id == form.id
 
 
 def sync_in(tenant: str, id: str, world: World) -> None:
@@ -410,6 +452,30 @@ def test_a_profile_of_nobody_that_has_her_new_email_becomes_hers(shop: Shop) -> 
     assert (email_of(shop, id), ours.properties["from"]) == (OTHERS_EMAIL, "a form")
     assert form.id != ours.id
     assert shop.world.dead_jobs() == []
+
+
+def test_an_unsubscribe_that_was_asked_twice_lands_on_no_next_owner_of_the_address(shop: Shop) -> None:
+    jane = shop.customer(comms=opted(shop, email=True))
+    joan = shop.customer(email=OTHERS_EMAIL, comms=opted(shop, email=True))
+    shop.settle()
+    shop.world.clock.advance(900)
+    shop.klaviyo.consent.job_seconds = 15.0
+    shop.klaviyo.fail(1, match=f"POST {UNSUBSCRIBE}", status=503, takes_effect=True)
+    shop.change(jane, attributes={"comms": opted(shop, email=False)})
+    while len(shop.klaviyo_calls(UNSUBSCRIBE)) < 1:
+        shop.world.work(1)
+    shop.klaviyo.consent.job_seconds = 150.0
+    while len(shop.klaviyo_calls(UNSUBSCRIBE)) < 2:
+        shop.world.work(1)
+    shop.world.work(15)
+    shop.klaviyo.deliver(ACCOUNT)
+    assert consent_of(shop, jane) == "UNSUBSCRIBED"
+    shop.change(jane, email="canary-new@example.org")
+    shop.change(joan, email=EMAIL)
+    shop.settle(200)
+    assert (email_of(shop, jane), email_of(shop, joan)) == ("canary-new@example.org", EMAIL)
+    assert (consent_of(shop, jane), consent_of(shop, joan)) == ("UNSUBSCRIBED", "SUBSCRIBED")
+    assert [shop.comms(id)["email_promo"] for id in (jane, joan)] == [False, True]
 
 
 @pytest.mark.parametrize("first", ["excluded", "given"])

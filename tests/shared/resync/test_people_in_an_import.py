@@ -86,15 +86,12 @@ def test_two_who_swap_their_klaviyo_profiles_meanwhile_keep_their_names(
 ) -> None:
     one, other, *_ = named
     first, second = shop.of(one), shop.of(other)
-    first.attributes["external_id"], second.attributes["external_id"] = other, one
-    first.attributes["email"], second.attributes["email"] = (
-        second.attributes["email"],
-        first.attributes["email"],
-    )
-    first.attributes["phone_number"], second.attributes["phone_number"] = (
-        second.attributes["phone_number"],
-        first.attributes["phone_number"],
-    )
+    account, names = shop.klaviyo._account(ACCOUNT), ("external_id", "email", "phone_number")
+    theirs = [{name: profile.attributes[name] for name in names} for profile in (second, first)]
+    for profile in (first, second):
+        account._clear(profile, names)
+    for profile, identifiers in zip((first, second), theirs, strict=True):
+        account._identify(profile, identifiers)
     pass_by(shop, 8)
     shop.settle()
     check(shop, named)

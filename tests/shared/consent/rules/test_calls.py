@@ -134,6 +134,17 @@ def test_of_two_calls_for_the_same_one_landing_leaves_the_other_to_be_waited_for
     assert not calls.is_being_carried_out(memory, until)
 
 
+def test_a_call_that_was_repeated_is_waited_for_until_each_of_the_two_has_landed() -> None:
+    landed, again = NOON + 20 * SECOND, NOON + MINUTE
+    call = replace(a_call(0, is_accepted=True, landed_at=landed, times=2), last_at=NOON + 10 * SECOND)
+    memory = replace(remembering(call), events=(an_opt_in(landed),))
+    until = NOON + 10 * SECOND + LANDING
+    assert calls.is_being_carried_out(memory, until - SECOND)
+    assert not calls.is_being_carried_out(memory, until)
+    both = replace(memory, events=(an_opt_in(landed), an_opt_in(again)))
+    assert not calls.is_being_carried_out(both, again)
+
+
 @pytest.mark.parametrize("shown", [(), (0,), (1,)], ids=["events alone", "the first", "the last"])
 def test_two_calls_for_the_same_with_two_landings_are_not_waited_for(shown: tuple[int, ...]) -> None:
     landed = [NOON + 20 * SECOND, NOON + MINUTE]
