@@ -4,13 +4,15 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from deploy.local.sandbox.klaviyo.accounts import Profile
 from shared.erasure.dropping import dropping
-from shared.jobs.jobs import ImportSyncs, SyncProfile
+from shared.jobs.jobs import ImportSyncs, SweepOutbox, SyncProfile
 from shared.klaviyo.limits import Endpoint
+from shared.profiles import packing
 from shared.profiles.backlog import SyncBacklog
 from shared.profiles.calls import sync_id
 from shared.resync.sync_imports import SyncImports
-from shared.resync.syncs_in_bulk import import_syncs
+from shared.resync.syncs_in_bulk import import_syncs, sweep_imports
 from shared.services import Services
 from tests.support.resyncing import IMPORTS, Whole
 from tests.support.syncing import IMPORT
@@ -84,3 +86,36 @@ def run(shop: Whole, services: Services | None = None) -> None:
 def a_sync(shop: Whole, id: str) -> SyncProfile:
     now, name = shop.world.clock(), sync_id(TENANT, id)
     return SyncProfile(tenant=TENANT, id=name, accepted_at=now, profile_id=id, until=now, has_waited=True)
+
+
+def begin_anew(shop: Whole, ids: list[str], word: str, *, at_the_end: bool) -> None:
+    """Let everybody wait with a new name, and let an import of them be over if a run is to end one."""
+    for id in ids:
+        shop.omneo.change_profile(TENANT, id, tells=False, first_name=word)
+        SyncBacklog.of(shop.world.services).add(TENANT, a_sync(shop, id))
+    shop.world.clock.advance(1)
+    if at_the_end:
+        run(shop)
+        shop.world.clock.advance(JOB_SECONDS + 1)
+
+
+def come_to_rest(shop: Whole) -> None:
+    """Let the packer and the sweep of imports begin, and time pass until nobody waits."""
+    tenant, services = shop.world.read(), shop.world.services
+    packing.pack_soon(tenant, services)
+    sweep_imports(SweepOutbox(tenant=TENANT, accepted_at=shop.world.clock()), tenant, services)
+    pass_by(shop, 4)
+    if under_way(shop) or waiting(shop):
+        pass_by(shop, 16)
+
+
+def taken_over(shop: Whole, former: str, *, heir_named: str = "Jane", **shown: Any) -> tuple[Profile, str]:
+    """Let another person have the Klaviyo profile and the email of `former` by now; return that profile, which shows `shown` too, and the
+    person's Omneo id. Nothing tells of it.
+    """
+    held, heir = shop.of(former), customer(shop, 9, tells=False, first_name=heir_named)
+    shop.omneo.change_profile(TENANT, former, tells=False, email="canary-else@example.org")
+    held.attributes |= {"external_id": heir, **shown}
+    shop.omneo.change_profile(TENANT, heir, tells=False, email="canary-0@example.org")
+    shop.hush()
+    return held, heir

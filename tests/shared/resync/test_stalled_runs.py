@@ -7,13 +7,10 @@ from typing import Any
 import pytest
 
 from shared.errors import StoreUnavailableError
-from shared.jobs.jobs import SweepOutbox
 from shared.profiles import packing
-from shared.profiles.backlog import SyncBacklog
 from shared.resync import syncs_in_bulk
-from shared.resync.syncs_in_bulk import sweep_imports
 from shared.services import Services
-from tests.support.bulk import JOB_SECONDS, a_sync, name_of, pass_by, run, under_way, waiting
+from tests.support.bulk import begin_anew, come_to_rest, name_of, run, under_way, waiting
 from tests.support.mortal import Fate, WatchedDocuments, WatchedQueue, watched_everywhere
 from tests.support.resyncing import Whole
 from tests.support.world import TENANT
@@ -44,26 +41,6 @@ def watched(services: Services, fate: Fate) -> Services:
     vars(own)["documents"] = WatchedDocuments(services.documents, fate)
     vars(own)["queue"] = WatchedQueue(services.queue, fate)
     return own
-
-
-def begin_anew(shop: Whole, ids: list[str], word: str, *, at_the_end: bool) -> None:
-    """Let everybody wait with a new name, and let an import of them be over if a run is to end one."""
-    for id in ids:
-        shop.omneo.change_profile(TENANT, id, tells=False, first_name=word)
-        SyncBacklog.of(shop.world.services).add(TENANT, a_sync(shop, id))
-    shop.world.clock.advance(1)
-    if at_the_end:
-        run(shop)
-        shop.world.clock.advance(JOB_SECONDS + 1)
-
-
-def come_to_rest(shop: Whole) -> None:
-    tenant, services = shop.world.read(), shop.world.services
-    packing.pack_soon(tenant, services)
-    sweep_imports(SweepOutbox(tenant=TENANT, accepted_at=shop.world.clock()), tenant, services)
-    pass_by(shop, 4)
-    if under_way(shop) or waiting(shop):
-        pass_by(shop, 16)
 
 
 BOTH = pytest.mark.parametrize("at_the_end", [False, True], ids=["when it begins", "when it ends"])

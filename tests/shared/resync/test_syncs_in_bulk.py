@@ -15,7 +15,6 @@ from shared.installation.uninstall import uninstall
 from shared.jobs.jobs import DeleteProfile, SweepOutbox
 from shared.klaviyo.limits import Endpoint
 from shared.profiles import packing
-from shared.profiles.backlog import SyncBacklog
 from shared.profiles.calls import sync_id
 from shared.receipts import Fate, Receipts
 from shared.resync import syncs_in_bulk
@@ -27,7 +26,7 @@ from shared.traffic.traffic import Traffic
 from tests.support import mortal
 from tests.support.bulk import (
     JOB_SECONDS,
-    a_sync,
+    begin_anew,
     change_all,
     customer,
     name_of,
@@ -36,6 +35,7 @@ from tests.support.bulk import (
     rows,
     run,
     singles,
+    taken_over,
     under_way,
     until_imported,
     waiting,
@@ -331,11 +331,7 @@ class TestMeanwhile:
     ) -> None:
         change_all(shop, ids)
         until_imported(shop)
-        held, heir = shop.of(ids[0]), customer(shop, 9, first_name="Heir", tells=False)
-        shop.omneo.change_profile(TENANT, ids[0], tells=False, email="canary-else@example.org")
-        held.attributes["external_id"] = heir
-        shop.omneo.change_profile(TENANT, heir, tells=False, email="canary-0@example.org")
-        shop.hush()
+        held, _ = taken_over(shop, ids[0], heir_named="Heir")
         pass_by(shop)
         shop.settle()
         owned = [one for one in shop.klaviyo.profiles(ACCOUNT) if one.id == held.id]
@@ -346,11 +342,7 @@ class TestMeanwhile:
     ) -> None:
         change_all(shop, ids, last_name="Canary")
         until_imported(shop)
-        held, heir = shop.of(ids[0]), customer(shop, 9, tells=False)
-        shop.omneo.change_profile(TENANT, ids[0], tells=False, email="canary-else@example.org")
-        held.attributes["external_id"] = heir
-        shop.omneo.change_profile(TENANT, heir, tells=False, email="canary-0@example.org")
-        shop.hush()
+        held, heir = taken_over(shop, ids[0])
         shop.world.work(JOB_SECONDS)
         assert held.attributes["last_name"] == "Canary"
         pass_by(shop)
@@ -363,11 +355,7 @@ class TestMeanwhile:
     ) -> None:
         change_all(shop, ids, last_name="Canary")
         until_imported(shop)
-        held, heir = shop.of(ids[0]), customer(shop, 9, tells=False)
-        shop.omneo.change_profile(TENANT, ids[0], tells=False, email="canary-else@example.org")
-        held.attributes |= {"external_id": heir, "last_name": "Canary-Heir"}
-        shop.omneo.change_profile(TENANT, heir, tells=False, email="canary-0@example.org")
-        shop.hush()
+        held, _ = taken_over(shop, ids[0], last_name="Canary-Heir")
         (job,) = shop.klaviyo._account(ACCOUNT).jobs.values()
         job.unfit = {
             index: Problem("refused", "") for index, row in enumerate(job.rows) if row["id"] == held.id
@@ -657,13 +645,7 @@ LASTS = 120.0  # a dead worker's turns and leases have run out
 def a_life_is_ended(shop: Whole, ids: list[str], at: int, word: str, *, at_the_end: bool) -> bool:
     """Let a process die at one moment of a run, while somebody changes; return whether it came to that moment."""
     fate = mortal.Fate(at, kills=True)
-    for id in ids:
-        shop.omneo.change_profile(TENANT, id, tells=False, first_name=word)
-        SyncBacklog.of(shop.world.services).add(TENANT, a_sync(shop, id))
-    shop.world.clock.advance(1)
-    if at_the_end:
-        run(shop)
-        shop.world.clock.advance(JOB_SECONDS + 1)
+    begin_anew(shop, ids, word, at_the_end=at_the_end)
     with contextlib.suppress(KilledError):
         run(shop, mortal_services(shop.world.services, fate))
     return fate.struck
