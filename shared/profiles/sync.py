@@ -222,7 +222,10 @@ class _Sync:
         elif customer := self._ownership.productions():
             profile, name = customer
             holder, production = read_omneo_id(profile.external_id), self.services.tenants.find(name)
-            if holder and production is not None:
+            is_here = (
+                production is not None and production.klaviyo_account_id == self.tenant.klaviyo_account_id
+            )
+            if holder and production is not None and is_here:
                 parting = Parting(self.job.profile_id, filled, production, self.services)
                 parting.part(profile, holder, is_merged=True)
 

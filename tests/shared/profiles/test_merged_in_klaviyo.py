@@ -7,6 +7,7 @@ import pytest
 from deploy.local.sandbox.klaviyo.accounts import Profile
 from shared.jobs.jobs import SyncProfile
 from shared.profiles.sync import sync_profile
+from shared.profiles.synced import SyncedProfiles
 from shared.tenants.tenants import Tenant
 from tests.support.syncing import OTHERS_EMAIL, OTHERS_PHONE, PHONE, Shop
 from tests.support.world import ACCOUNT, TENANT, World
@@ -207,6 +208,26 @@ def test_a_staging_twin_whose_profile_was_merged_into_a_customers_of_production_
     assert {id: shown(shop, id)[:5] for id in (jane, joan)} == before
     assert of(shop, joan).id == kept
     assert world.dead_jobs() == []
+
+
+def test_nothing_is_asked_of_a_production_tenant_that_has_left_the_account(shop: Shop) -> None:
+    world, twin = shop.world, shop.world.tenant(f"{TENANT}-stg").name
+    for name in (TENANT, twin):
+        world.services.tenants.change(
+            name, lambda now: now.model_copy(update={"klaviyo_account_id": ACCOUNT})
+        )
+    joan = shop.customer()
+    shop.settle()
+    jane = shop.omneo.profile(twin, email=OTHERS_EMAIL)["id"]
+    sync_in(twin, jane, world)
+    world.services.tenants.change(
+        TENANT, lambda now: now.model_copy(update={"klaviyo": None, "klaviyo_account_id": ""})
+    )
+    before = SyncedProfiles.of(world.services).find(TENANT, joan)
+    merge_in_klaviyo(shop, jane, joan)
+    sync_in(twin, jane, world)
+    assert of(shop, jane).id != of(shop, joan).id
+    assert SyncedProfiles.of(world.services).find(TENANT, joan) == before
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
