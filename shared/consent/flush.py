@@ -39,7 +39,7 @@ from shared.services import Services
 from shared.storage.leases import Lease
 from shared.tenants.tenants import Tenant
 from shared.values.omneo_ids import read_omneo_id
-from shared.values.phones import phone_of, region_of
+from shared.values.phones import e164, phone_of, region_of
 
 if TYPE_CHECKING:
     from shared.klaviyo.profiles import KlaviyoProfile
@@ -204,14 +204,14 @@ def _of_her_number(ready: _Ready, profile: "Profile", look: ProfileReadOnce, ten
     held = look.profile
     if held is None or not any(numbers.is_of_a_number(one) for _, one in ready.decided):
         return ready
-    number = _number_of(profile, tenant)
+    number, in_klaviyo = _number_of(profile, tenant), e164(held.phone_number, _region(tenant)) or ""
     # It names none, or another: by her own id she would have been found.
     names_another = bool(read_omneo_id(held.external_id))
     decided = [
         (
             entry,
             numbers.without_decision_of_another_number(
-                one, in_klaviyo=held.phone_number, in_omneo=number, names_another=names_another
+                one, in_klaviyo=in_klaviyo, in_omneo=number, names_another=names_another
             ),
         )
         for entry, one in ready.decided
@@ -290,8 +290,12 @@ def _at_former_number(
 
 
 def _number_of(profile: "Profile", tenant: Tenant) -> str | None:
+    return phone_of(profile.model_dump(), _region(tenant))
+
+
+def _region(tenant: Tenant) -> str:
     country = tenant.klaviyo.account_country if tenant.klaviyo else ""
-    return phone_of(profile.model_dump(), region_of(tenant.settings.default_region, country))
+    return region_of(tenant.settings.default_region, country)
 
 
 def _whose_address(profile: "Profile", look: ProfileReadOnce, tenant: Tenant, services: Services) -> str:

@@ -37,6 +37,7 @@ _VALUES = (
     "others_out",
     "mailed",
     "told_in",
+    "told_out",
 )
 
 Memories: TypeAlias = Mapping[Channel, Memory]

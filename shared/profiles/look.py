@@ -26,6 +26,7 @@ from shared.matching import other_holder
 from shared.profiles.consent_calls import ConsentCalls, Trouble, compared
 from shared.profiles.planning import planned
 from shared.profiles.rules.sync_plan import SyncPlan, comms_of
+from shared.profiles.sharing import production_knowing
 from shared.profiles.subjects import subject_of
 from shared.profiles.synced import SyncedProfiles
 from shared.profiles.turn import turn_at
@@ -81,9 +82,12 @@ def _look(job: CompareConsent, tenant: Tenant, services: Services) -> None:
 def _is_anothers(
     found: KlaviyoProfile, klaviyo_id: str, profile_id: str, tenant: Tenant, services: Services
 ) -> bool:
-    """Return whether a merchant has merged the profile of this id into another living person's."""
+    """Return whether a merchant has merged the profile of this id into another living person's, or a customer's of production."""
+    if found.id == klaviyo_id:
+        return False
     handle, omneo = tenant.settings.identity_handle, services.omneo(tenant)
-    return found.id != klaviyo_id and other_holder(found, profile_id, handle=handle, omneo=omneo) is not None
+    is_here = other_holder(found, profile_id, handle=handle, omneo=omneo) is not None
+    return is_here or bool(production_knowing(found, tenant, services))
 
 
 def _look_again(job: CompareConsent, tenant: Tenant, services: Services) -> None:

@@ -4,7 +4,7 @@ nothing.
 `rules/owners.py` decides the next step. Each Klaviyo profile is read once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -32,7 +32,8 @@ class KlaviyoSearches(Protocol):
 class Ownership:
     """Looks up one Omneo profile's identifiers. `stored_id` is the Klaviyo id that Omneo holds under `handle`, "" if none.
 
-    `merged_ids` are the Klaviyo ids of the profiles that were merged into it.
+    `merged_ids` are the Klaviyo ids of the profiles that were merged into it. `production` names the production tenant on the account whose
+    customer a Klaviyo profile is, "" if it is none, or if this tenant is no staging twin.
     """
 
     klaviyo: KlaviyoSearches
@@ -40,6 +41,7 @@ class Ownership:
     profile_id: str
     stored_id: str
     handle: str
+    production: Callable[[KlaviyoProfile], str]
     merged_ids: tuple[str, ...] = ()
     profiles: dict[str, KlaviyoProfile] = field(default_factory=dict)  # all that were read, by id
     holders: dict[str, Profile] = field(
@@ -69,7 +71,7 @@ class Ownership:
         return owners
 
     def stored(self) -> KlaviyoProfile | None:
-        """Return the profile whose id Omneo holds, None if there is none, or if it was merged into another person's."""
+        """Return the profile whose id Omneo holds, None if there is none, or if it was merged into that of another, here or in production."""
         found = self._stored()
         return None if found is None or self._is_merged_away(found) else found
 
@@ -78,6 +80,12 @@ class Ownership:
         found = self._stored()
         holder = self._owner(found).holder if found else ""
         return (found, holder) if found and holder else None
+
+    def productions(self) -> tuple[KlaviyoProfile, str] | None:
+        """Return the profile that Klaviyo shows under the id that Omneo holds since a merge, and the production tenant whose customer it is."""
+        found = self._stored()
+        name = self.production(found) if found and found.id != self.stored_id else ""
+        return (found, name) if found and name else None
 
     def absorbed(self) -> list[KlaviyoProfile]:
         """Return the Klaviyo profiles of the people who were merged into this person in Omneo."""
@@ -119,7 +127,7 @@ class Ownership:
         return self._read(self.stored_id) if self.stored_id else None
 
     def _is_merged_away(self, found: KlaviyoProfile) -> bool:
-        return found.id != self.stored_id and bool(self._owner(found).holder)
+        return found.id != self.stored_id and bool(self._owner(found).holder or self.production(found))
 
     def _owner(self, profile: KlaviyoProfile) -> Owner:
         if profile.id not in self._owners:

@@ -15,6 +15,7 @@ from shared.profiles.ownership import Ownership
 from shared.profiles.rules.calls import absorbed_klaviyo_ids, merged_klaviyo_ids, stored_klaviyo_id
 from shared.profiles.rules.exclusions import Exclusion
 from shared.profiles.rules.sync_plan import Absence, SyncPlan, SyncRules, plan_sync
+from shared.profiles.sharing import production_knowing
 from shared.profiles.synced import SyncedProfile
 from shared.services import Services
 from shared.tenants.tenants import Tenant
@@ -56,7 +57,15 @@ def ownership_of(profile: Mapping[str, Json], id: str, tenant: Tenant, services:
     handle = tenant.settings.identity_handle
     stored_id = stored_klaviyo_id(profile, handle)
     merged_ids = merged_klaviyo_ids(profile, handle)
-    return Ownership(services.klaviyo(tenant), services.omneo(tenant), id, stored_id, handle, merged_ids)
+    return Ownership(
+        services.klaviyo(tenant),
+        services.omneo(tenant),
+        id,
+        stored_id,
+        handle,
+        lambda found: production_knowing(found, tenant, services),
+        merged_ids,
+    )
 
 
 def former_owners_of(
@@ -80,5 +89,9 @@ def profiles_of_excluded(
     if any(one.external_id.casefold() != id for one in found):
         named = klaviyo.find_profile_by_external_id(ownership.profile_id)
         found += [named] if named is not None else []
-    theirs = {one.id: one for one in found if not ownership.holder_of(one)}
+    theirs = {
+        one.id: one
+        for one in found
+        if not ownership.holder_of(one) and (one.id in ids or not ownership.production(one))
+    }
     return sorted(theirs.values(), key=lambda one: one.external_id.casefold() != id)

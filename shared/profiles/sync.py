@@ -50,6 +50,7 @@ from shared.profiles.taking_over import TakeOver, taking_over
 from shared.profiles.turn import turn_at
 from shared.services import Services
 from shared.tenants.tenants import Tenant
+from shared.values.omneo_ids import read_omneo_id
 
 _THROTTLED = 429
 _AT_HAND = timedelta(seconds=5)  # after it was read, a profile counts for so long as Omneo has it
@@ -209,13 +210,24 @@ class _Sync:
         """Have another person's Klaviyo profile mended that a merge, or this sync, has given values of this person; before the identity is
         replaced, which shows that profile.
         """
-        if imported.verdict and (other := self._ownership.anothers()):
+        if not imported.verdict:
+            return
+        filled = self.before.filled | plan.mapped.filled
+        if other := self._ownership.anothers():
             profile, holder = other
             is_merged = profile.id != plan.klaviyo_id
             if is_merged or imported.is_astray:
-                filled = self.before.filled | plan.mapped.filled
                 parting = Parting(self.job.profile_id, filled, self.tenant, self.services)
                 parting.part(profile, holder, is_merged=is_merged)
+        elif customer := self._ownership.productions():
+            profile, name = customer
+            holder, production = read_omneo_id(profile.external_id), self.services.tenants.find(name)
+            is_here = (
+                production is not None and production.klaviyo_account_id == self.tenant.klaviyo_account_id
+            )
+            if holder and production is not None and is_here:
+                parting = Parting(self.job.profile_id, filled, production, self.services)
+                parting.part(profile, holder, is_merged=True)
 
     def _note_shared(self, plan: SyncPlan, imported: Imported) -> None:
         """Note the addresses of hers that Klaviyo has with somebody else: an opt-out from one of them may be hers."""

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool, ValidationError
 
 from shared.errors import ConflictError, InvalidPayloadError, UnknownPathError
+from shared.jobs.rules.windows import hashed
 from shared.resync.rules.run import Kind, Options, State, Undated, progress
 from shared.resync.run import Run
 from shared.resync.runs import Resyncs
@@ -65,8 +66,8 @@ _FIXES: Mapping[str, str] = {
 def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
     """Begin a run and return it. A reconcile, or a repair, without `since` takes up where the last one that is done began.
 
-    An order while a run is under way that no job has worked on yet is refused too, but queues that run's job anew: the process that began
-    it may have died before it queued one.
+    An order while a run is under way that no job has worked on yet is refused too, but queues that run's first job if it was never queued:
+    the process that began it may have died before.
 
     Raises:
         NotInstalledError: there is no Klaviyo account to send to.
@@ -92,10 +93,16 @@ def begin(tenant: Tenant, kind: Kind, order: Order, services: Services) -> Run:
         run = runs.begin(tenant.name, services.new_id(), options)
     except ConflictError:
         if (before := runs.under_way(tenant.name)) and before.is_unheard:
-            change_state(tenant, before.id, State.RUNNING, services)
+            _queue_first(tenant, before, services)
         raise
-    services.queue.put(next_job(tenant, run, services), tenant)
+    _queue_first(tenant, run, services)
     return run
+
+
+def _queue_first(tenant: Tenant, run: Run, services: Services) -> None:
+    """Queue the first job of a run, once: by its name the queue knows it again."""
+    name = hashed("resync", tenant.name, run.id)
+    services.queue.put_named(next_job(tenant, run, services), tenant, name=name, delay=0.0)
 
 
 def change_state(tenant: Tenant, id: str, to: State, services: Services) -> Run:

@@ -120,7 +120,7 @@ def with_omneo(memory: Memory, comms: Comms, read_at: datetime) -> Memory:
     is_newest = is_new and (before is None or latest(before.stamp, dated) != before.stamp)
     if not is_newest and memory.seen_at is not None and read_at < memory.seen_at + CLOCKS_APART:
         return memory
-    memory = replace(memory, seen=shown, seen_at=read_at)
+    memory = _with_replaced_opt_out(replace(memory, seen=shown, seen_at=read_at))
     if (
         before is not None
         and before.direction == "out"
@@ -170,14 +170,24 @@ def with_opt_in_told(memory: Memory, comms: Comms) -> Memory:
 
 
 def with_opt_out_told(memory: Memory, comms: Comms) -> Memory:
-    """Return the memory with an opt-out that Omneo's webhook shows, if our last write may have replaced it in Omneo.
-
-    Omneo has no write that checks for changes meanwhile. What we wrote is then older than the opt-out, but not the write.
+    """Return the memory with the stamp of an opt-out that Omneo's webhook shows; it may come before or after a write that replaces the opt-out
+    in Omneo.
     """
     stamp, seen = read_stamp(comms.get(stamp_name(memory.channel))), memory.seen
     if direction_in(comms, memory.channel) != "out" or stamp is None or stamp == memory.ahead:
         return memory
-    if seen is None or seen.stamp is None or memory.seen_at is None:
+    if seen is None or latest(seen.stamp, stamp) == seen.stamp:
+        return memory
+    return _with_replaced_opt_out(replace(memory, told_out=latest(memory.told_out, stamp)))
+
+
+def _with_replaced_opt_out(memory: Memory) -> Memory:
+    """Return the memory with an opt-out that Omneo's webhook has shown, if our last write may have replaced it in Omneo.
+
+    Omneo has no write that checks for changes meanwhile. What we wrote is then older than the opt-out, but not the write.
+    """
+    stamp, seen = memory.told_out, memory.seen
+    if stamp is None or seen is None or seen.stamp is None or memory.seen_at is None:
         return memory
     is_by_us = any(event.is_written and event.at == seen.stamp for event in memory.events)
     if not is_by_us or not seen.stamp < stamp <= memory.seen_at + CLOCKS_APART:
@@ -244,7 +254,9 @@ def written(memory: Memory, comms: Comms, given: Collection[Key], at: datetime |
     seen = Seen(direction_in(comms, memory.channel), read_stamp(comms.get(stamp_name(memory.channel))))
     # If nothing was written, these fields of Omneo are still to be learned: she may have changed them since our last
     # write.
-    return memory if at is None or seen == memory.seen else replace(memory, seen=seen, seen_at=at)
+    if at is None or seen == memory.seen:
+        return memory
+    return _with_replaced_opt_out(replace(memory, seen=seen, seen_at=at))
 
 
 def told(memory: Memory, event: Decided) -> Memory:

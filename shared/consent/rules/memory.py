@@ -101,7 +101,8 @@ class Memory:
     `merged_at` is when another Klaviyo profile was last asked to be merged into hers, which may bring its consent along. `own_in` is the
     time of the opt-in that hers showed before any was, None if it showed none. `others_out` is the time of an opt-out that came along from
     a former owner, for a phone number that is not hers, None if none did. `mailed` is the mark of the email, or of the phone number, that a
-    sync last left in Klaviyo, "" if none did. `told_in` is the newest stamp with which a webhook of Omneo's has shown an opt-in.
+    sync last left in Klaviyo, "" if none did. `told_in` is the newest stamp with which a webhook of Omneo's has shown an opt-in,
+    `told_out` the same of an opt-out.
     """
 
     channel: Channel
@@ -117,6 +118,7 @@ class Memory:
     others_out: datetime | None = None
     mailed: str = ""
     told_in: datetime | None = None
+    told_out: datetime | None = None
 
     def may_be_merged(self, at: datetime) -> bool:
         """Return whether an opt-in of that time that Klaviyo shows may have come with another profile that was merged into hers."""

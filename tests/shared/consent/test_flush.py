@@ -525,6 +525,19 @@ class TestAKlaviyoProfileThatIsFoundByItsEmailAlone:
             kept = FormerNumbers.of(shop.world.services).history(TENANT, mark)
             assert len(kept.opt_outs_for(jane.omneo, "")) == 1
 
+    @pytest.mark.parametrize("shown", ["+61 400 000 123", "0061 400 000 123", "+61", "canary"])
+    @pytest.mark.parametrize("number", ["+61400000123", "0400 000 123", "61 400 000 123", "canary"])
+    def test_an_opt_out_is_lost_by_no_form_in_which_either_side_writes_her_number(
+        self, shop: Retailer, shown: str, number: str
+    ) -> None:
+        deleted = shop.person()
+        shop.forget(deleted)
+        jane = self.jane(shop, number=number, external_id=deleted.omneo, mobile_phone_country="AU")
+        [held] = [one for one in shop.klaviyo.profiles(ACCOUNT) if one.id == jane.klaviyo]
+        held.attributes["phone_number"] = shown
+        self.acts(shop, jane, "unsubscribe")
+        assert shop.comms(jane) == {"sms_promo": False, "sms_consent_updated_at": STAMP}
+
     def test_an_opt_in_to_email_counts_whatever_the_number(self, shop: Retailer) -> None:
         jane = self.jane(shop, number="+61400000999")
         shop.klaviyo.subscribe(ACCOUNT, jane.klaviyo)

@@ -1,16 +1,19 @@
 """A run whose job dies has failed, with its reason, and is in nobody's way."""
 
+from collections.abc import Callable
+
 import pytest
 
 from shared.admin.settings import change_settings
-from shared.direction import Direction
-from shared.errors import ConflictError
+from shared.errors import ConflictError, QueueUnavailableError
 from shared.jobs.dead_jobs import DeadJobStore
-from shared.jobs.jobs import read_job
+from shared.jobs.jobs import AnyJob, read_job
 from shared.jobs.rules.causes import Cause
 from shared.resync.orders import summary
 from shared.resync.rules.run import Kind, State
 from shared.resync.run import Run
+from shared.resync.runs import Resyncs
+from shared.tenants.tenants import Tenant
 from tests.support.resyncing import IMPORTS, Whole, listed, opt_in
 from tests.support.world import ACCOUNT, TENANT, World
 
@@ -44,29 +47,66 @@ def test_a_run_whose_job_is_dead_has_failed_with_its_reason_and_is_free(shop: Wh
     assert shop.run(Kind.RECONCILE).state is State.DONE
 
 
+def queueless(shop: Whole, world: World) -> Run:
+    """Return a run whose first job was never queued: the queue was missing."""
+    here = world.read().settings
+
+    def in_namespace(name: str) -> Callable[[Tenant], Tenant]:
+        return lambda tenant: tenant.model_copy(
+            update={"settings": here.model_copy(update={"namespace": name})}
+        )
+
+    world.services.tenants.change(TENANT, in_namespace("nowhere"))
+    with pytest.raises(QueueUnavailableError):
+        shop.begin()
+    with pytest.raises(QueueUnavailableError):
+        shop.begin()
+    world.services.tenants.change(TENANT, in_namespace(here.namespace))
+    run = Resyncs.of(world.services).under_way(TENANT)
+    assert run is not None
+    return run
+
+
 def test_an_order_again_is_refused_and_lets_the_run_begin_whose_first_job_was_never_queued(
     shop: Whole, world: World
 ) -> None:
     shop.base(3)
-    run = shop.begin()
-    world.services.queue.purge(world.read(), Direction.OUTBOUND)  # as if the process had died before
+    run = queueless(shop, world)
     with pytest.raises(ConflictError, match=run.id):
         shop.begin(only_consent=True)
     assert shop.end(run).state is State.DONE
     assert shop.begin().id != run.id
 
 
-def test_an_order_again_starts_no_second_chain_of_jobs(shop: Whole, world: World) -> None:
+def test_an_order_again_queues_no_second_job(shop: Whole, world: World) -> None:
     shop.base(3)
     run = shop.begin()
-    with pytest.raises(ConflictError, match=run.id):
-        shop.begin()
-    assert shop.now_of(run).chain != run.chain
-    world.work(10)
-    chain = shop.now_of(run).chain
-    with pytest.raises(ConflictError, match=run.id):
-        shop.begin()
-    assert shop.now_of(run).chain == chain
+    waiting = shop.waiting()
+    for _ in range(2):
+        with pytest.raises(ConflictError, match=run.id):
+            shop.begin()
+        assert shop.waiting() == waiting
+    assert shop.end(run).state is State.DONE
+
+
+@pytest.mark.parametrize("to", [State.PAUSED, State.CANCELLED])
+def test_an_order_again_lets_no_run_go_on_that_is_stopped_in_that_moment(
+    shop: Whole, world: World, monkeypatch: pytest.MonkeyPatch, to: State
+) -> None:
+    shop.base(3)
+    run = queueless(shop, world)
+    put = world.services.queue.put_named
+
+    def put_after_the_stop(job: AnyJob, tenant: Tenant, *, name: str, delay: float) -> bool:
+        shop.order(run, to)
+        return put(job, tenant, name=name, delay=delay)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(world.services.queue, "put_named", put_after_the_stop)
+        with pytest.raises(ConflictError, match=run.id):
+            shop.begin()
+    world.work(60)
+    assert (shop.now_of(run).state, shop.klaviyo.profiles(ACCOUNT)) == (to, [])
 
 
 def test_a_run_that_waits_for_longer_than_a_job_may_has_failed(shop: Whole, world: World) -> None:

@@ -319,8 +319,28 @@ def test_an_opt_out_that_omneo_tells_counts_if_our_write_may_have_replaced_it(
     assert after.omneo_out == (at(30) if counts else None)
     # What somebody else wrote to Omneo has replaced nothing unseen.
     others = replace(memory, events=())
-    assert learning.with_opt_out_told(others, told) == others
+    assert learning.with_opt_out_told(others, told).omneo_out is None
     assert learning.with_opt_out_told(replace(memory, seen=None), told).omneo_out is None
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("before", [Seen(None, None), Seen("out", at(2)), Seen("in", at(2))])
+def test_an_opt_out_that_omneo_tells_before_our_write_replaces_it_counts_also_if_the_write_is_only_seen_later(
+    before: Seen, is_known: bool
+) -> None:
+    signed_up = event("subscribed_to_email_marketing", 15)
+    memory = replace(a_memory(signed_up), seen=before, seen_at=at(16))
+    told = learning.with_opt_out_told(memory, OUT_AT_30)
+    assert told.omneo_out is None  # a read shows it, if no write replaces it
+    ours = comms(promo=True, seconds=15)
+    if is_known:
+        after = learning.written(told, ours, {(signed_up.id, signed_up.topic)}, at(31))
+    else:  # the process has died after the write
+        after = learning.with_omneo(told, ours, at(40))
+    assert after.omneo_out == at(30)
+    # A write from before the opt-out replaces nothing: Omneo still shows the opt-out.
+    early = learning.written(told, ours, {(signed_up.id, signed_up.topic)}, at(20))
+    assert early.omneo_out is None
 
 
 def test_a_complaint_stands_until_she_subscribes_in_klaviyo_herself() -> None:
